@@ -1,0 +1,23 @@
+"""Every sentence that an error or a finding says, one table a room, both languages side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from llama_factory.errors.letters import apps, config, data, export, generation, machine, model, render, storage, trainer
+from llama_factory.errors.letters.letter import Letter
+
+__all__ = ["LETTERS", "Letter"]
+
+LETTERS: Mapping[str, Letter] = {
+    **apps.LETTERS,
+    **config.LETTERS,
+    **data.LETTERS,
+    **export.LETTERS,
+    **generation.LETTERS,
+    **machine.LETTERS,
+    **model.LETTERS,
+    **render.LETTERS,
+    **storage.LETTERS,
+    **trainer.LETTERS,
+}

@@ -1,0 +1,7 @@
+"""The letters of `data`."""
+
+from __future__ import annotations
+
+from llama_factory.errors.letters.letter import Letter
+
+LETTERS: dict[str, Letter] = {}

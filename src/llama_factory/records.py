@@ -1,0 +1,140 @@
+"""The values that several rooms share.
+
+What lives here is frozen, knows numpy and nothing else, and says nothing about how it was made:
+rows become records in `data`, records become tokens in `render`, tokens become steps in `data`
+again, steps are spent in `trainer`. A type that only one room needs lives in that room.
+
+Axes in names: `T` tokens laid end to end, `R` rows (documents).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Role = Literal["system", "user", "assistant"]
+Severity = Literal["error", "warning", "note"]
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+FROM_TEMPLATE = -1
+"""In `Rendered.message_T`: this token was written by the template, not by a message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a row came from; printed as `train.jsonl:812`.
+
+    `row` is the line for files with one object a line, and the number of the record, from 1, for the rest.
+    """
+
+    file: str
+    row: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn. `content` is untrusted text: whatever it says, it never becomes a control token.
+
+    `weight` None leaves the choice to the rule of the stage (the assistant's turns are trained);
+    0.0 keeps the turn in the prompt without training it.
+    """
+
+    role: Role
+    content: str
+    weight: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What supervised fine-tuning learns from: messages that end with the assistant's."""
+
+    messages: tuple[Message, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSpan:
+    """Tokens `start` to `end` of a row stand for one image, sound or film, named by its digest."""
+
+    kind: Literal["image", "audio", "video"]
+    start: int
+    end: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rendered:
+    """One example as the model sees it.
+
+    ids_T: int32 token ids.
+    weight_T: float32; how much the loss of predicting token t counts. 0 = only read, never learned.
+    message_T: int16; the message that token t came from, or FROM_TEMPLATE.
+    """
+
+    text: str
+    ids_T: NDArray[np.int32]
+    weight_T: NDArray[np.float32]
+    message_T: NDArray[np.int16]
+    origin: Origin
+    media: tuple[MediaSpan, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows laid end to end, without padding: one forward and one backward.
+
+    ids_T: int32 token ids of all rows.
+    weight_T: float32; weight of *predicting* token t. The first token of a row always has 0.
+    offsets: int64, R+1 long; row r is ids_T[offsets[r]:offsets[r+1]].
+    rows: int64, R long; the rows' numbers in their store, for naming them in a message.
+    extras: what a model needs beside ids (positions of media, a reference's log-probabilities, ...).
+    """
+
+    ids_T: NDArray[np.int32]
+    weight_T: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    extras: Mapping[str, NDArray[Any]] = field(default=NOTHING)
+
+    @property
+    def lengths_R(self) -> NDArray[np.int64]:
+        return np.diff(self.offsets)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """All that one update of the weights is made of.
+
+    counts: for every named term of the loss, what its sum is divided by. Known before the first
+    forward and summed over all micro-batches, so that no split of the step changes the gradient.
+    """
+
+    batches: tuple[Batch, ...]
+    counts: Mapping[str, float]
+    epoch: float
+
+    @property
+    def tokens(self) -> int:
+        return sum(int(batch.ids_T.size) for batch in self.batches)
+
+    @property
+    def rows(self) -> int:
+        return sum(int(batch.rows.size) for batch in self.batches)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something found before step 1. The words for `id` stand in `errors.letters`, in both languages."""
+
+    id: str
+    severity: Severity
+    where: str = ""
+    values: Mapping[str, Any] = field(default=NOTHING)
