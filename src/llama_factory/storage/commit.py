@@ -1,0 +1,186 @@
+"""Writing and removing so that every name stands for something whole, or for nothing.
+
+In: a target and a function that writes plain files into a given folder. Out: the target with its
+manifest. The way is always: write aside, hash and sync each file, manifest, sync, rename, sync the
+parent. A kill, a power loss or a full disk at any moment leaves the old state or the new one.
+Deliberately knows nothing of what the bytes mean, and never writes into a file that is in use.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from llama_factory.errors import InputError, MachineError
+from llama_factory.storage import manifest as manifests
+from llama_factory.storage.aside import aside
+from llama_factory.storage.disk import (
+    exchange,
+    letters,
+    letters_of_writer,
+    make_folder,
+    sync_folder,
+    write_new,
+)
+from llama_factory.storage.manifest import NAME, Manifest
+
+Writer = Callable[[Path], None]
+
+
+def write_directory(target: Path, write: Writer, *, replace: bool = False) -> Manifest:
+    """`target` becomes the folder that `write` filled. It must not exist, unless `replace`; an empty one may."""
+    target = Path(os.path.realpath(target))
+    if not replace:
+        _must_be_free(target)
+    with letters(target):
+        make_folder(target.parent)
+    with aside(target.parent, "writing") as room:
+        fresh = room / target.name
+        with letters_of_writer(target):
+            fresh.mkdir()
+            write(fresh)
+        with letters(target):
+            manifest = manifests.seal(fresh)
+            sync_folder(room)
+            if replace and os.path.lexists(target):
+                _put_in_place_of(fresh, target)
+            else:
+                _put(fresh, target)
+            sync_folder(target.parent)
+    return manifest
+
+
+def publish_files(folder: Path, write: Writer, *, name: str = NAME) -> Manifest:
+    """The same for files that join others in an existing folder.
+
+    From the moment when the first file is exchanged until the last one is, the folder has no
+    manifest. What the previous manifest listed and this one does not is removed: a shard of an
+    older result must not be taken for a part of this one.
+    """
+    folder = Path(os.path.realpath(folder))
+    with letters(folder):
+        make_folder(folder)
+    with aside(folder, "writing") as room:
+        fresh = room / "files"
+        with letters_of_writer(folder):
+            fresh.mkdir()
+            write(fresh)
+        with letters(folder):
+            manifest = manifests.seal(fresh, name)
+            _exchange_files(fresh, folder, manifest, name)
+    return manifest
+
+
+def write_file(path: Path, data: bytes | str) -> None:
+    """One file, whole or as it was before."""
+    path = Path(os.path.realpath(path))
+    with letters(path):
+        make_folder(path.parent)
+    with aside(path.parent, "writing") as room, letters(path):
+        fresh = room / path.name
+        write_new(fresh, data.encode() if isinstance(data, str) else data)
+        os.replace(fresh, path)
+        sync_folder(path.parent)
+
+
+def append_line(path: Path, text: str) -> None:
+    """One line at the end of a log that has one writer: the whole line, or the file as it was.
+
+    Not synced: a log of every step may lose its last lines to a power loss, not to a kill. The rest
+    of a line that a crash tore is closed first, so that it spoils no other.
+    """
+    line = text.rstrip("\n").encode() + b"\n"
+    with letters(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                line = b"\n" + line
+            try:
+                written = os.write(descriptor, line)
+                if written != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.ftruncate(descriptor, size)
+                raise
+        finally:
+            os.close(descriptor)
+
+
+def remove_directory(path: Path) -> None:
+    """First out of sight in one step, then deleted: nobody ever sees half of it. Nothing there is fine."""
+    path = Path(os.path.abspath(path))
+    if not os.path.lexists(path):
+        return
+    with aside(path.parent, "removing") as room, letters(path):
+        os.rename(path, room / path.name)
+        sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a broken folder to `name.broken`, so that its name is free and its content can be looked at."""
+    path = Path(os.path.abspath(path))
+    number = 1
+    while os.path.lexists(new := path.with_name(f"{path.name}.broken" + (f"-{number}" if number > 1 else ""))):
+        number += 1
+    with letters(path):
+        os.rename(path, new)
+        sync_folder(path.parent)
+    return new
+
+
+def _must_be_free(target: Path) -> None:
+    if os.path.lexists(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise InputError("storage.exists", where=target)
+
+
+def _put(fresh: Path, target: Path) -> None:
+    try:
+        os.rename(fresh, target)  # onto an empty folder this succeeds, onto a full one it cannot
+    except OSError as error:
+        if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise InputError("storage.exists", where=target) from error
+        raise
+
+
+def _put_in_place_of(fresh: Path, target: Path) -> None:
+    """In one step where the system can; else in two, and `sweep` puts the old one back if we die between them."""
+    if exchange(fresh, target):
+        return
+    with aside(target.parent, "replaced") as room:
+        old = room / target.name
+        os.rename(target, old)
+        sync_folder(target.parent)
+        try:
+            os.rename(fresh, target)
+        except OSError:
+            os.rename(old, target)
+            raise
+        sync_folder(target.parent)
+
+
+def _exchange_files(fresh: Path, folder: Path, manifest: Manifest, name: str) -> None:
+    for inside in manifest.files:
+        if (folder / inside).is_dir():
+            raise InputError("storage.exists", where=folder / inside)
+    try:
+        stale = set(manifests.read(folder, name).files) - set(manifest.files)
+    except MachineError:
+        stale = set()
+    if os.path.lexists(folder / name):
+        os.unlink(folder / name)
+        sync_folder(folder)
+    for inside in stale:
+        (folder / inside).unlink(missing_ok=True)
+    touched = {folder}
+    for inside in manifest.files:
+        home = folder / inside
+        make_folder(home.parent)
+        os.replace(fresh / inside, home)
+        touched.add(home.parent)
+    for touched_folder in sorted(touched):
+        sync_folder(touched_folder)
+    os.replace(fresh / name, folder / name)
+    sync_folder(folder)
