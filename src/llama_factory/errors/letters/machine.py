@@ -4,4 +4,29 @@ from __future__ import annotations
 
 from llama_factory.errors.letters.letter import Letter
 
-LETTERS: dict[str, Letter] = {}
+LETTERS: dict[str, Letter] = {
+    "machine.no-cuda": Letter(
+        en="expected an NVIDIA GPU that this torch can use, found none.",
+        en_cure="Write `device_map: auto` to use what is there, or install a torch built for CUDA and its driver.",
+        zh="需要当前 torch 可用的 NVIDIA GPU，但未找到。",
+        zh_cure="可写 `device_map: auto` 使用现有设备，或安装支持 CUDA 的 torch 及驱动。",
+    ),
+    "machine.no-fp16": Letter(
+        en="a processor does not compute in float16; {taken} is used.",
+        en_cure="Nothing to do. `bf16: true` says the same without this line where the processor has it.",
+        zh="CPU 不以 float16 计算；已改用 {taken}。",
+        zh_cure="无需处理。若 CPU 支持，写 `bf16: true` 含义相同且不再提示。",
+    ),
+    "machine.no-bf16": Letter(
+        en="this machine has no bf16 arithmetic; float32 is used: more exact, with twice the memory for frozen weights.",
+        en_cure="Nothing to do. Write `bf16: false` to silence this line.",
+        zh="本机没有 bf16 运算能力；已改用 float32：更精确，但冻结权重占用两倍内存。",
+        zh_cure="无需处理。写 `bf16: false` 可不再提示。",
+    ),
+    "machine.pure-bf16": Letter(
+        en="trained weights and optimiser state are kept in bf16: an update smaller than 1/256 of a weight is lost.",
+        en_cure="Leave `pure_bf16` out unless memory forces it; if it stays, raise `learning_rate`.",
+        zh="被训练的权重与优化器状态以 bf16 保存：小于权重 1/256 的更新会丢失。",
+        zh_cure="除非内存所迫，请去掉 `pure_bf16`；若保留，请提高 `learning_rate`。",
+    ),
+}

@@ -1,0 +1,26 @@
+"""This computer: what it is, what it computes in, how torch uses it best.
+
+In: the kernel's files and the configuration's switches. Out: values (`Machine`, `Precision`,
+`Memory`, a device name) and a process made ready for torch.
+Deliberately decides no method, and loads torch only where it is asked about torch.
+"""
+
+from __future__ import annotations
+
+from llama_factory.machine.choose import Precision, pick_device, pick_precision
+from llama_factory.machine.environment import environment
+from llama_factory.machine.facts import Machine, Memory, describe, memory
+from llama_factory.machine.tuning import keep_memory, torch_setup
+
+__all__ = [
+    "Machine",
+    "Memory",
+    "Precision",
+    "describe",
+    "environment",
+    "keep_memory",
+    "memory",
+    "pick_device",
+    "pick_precision",
+    "torch_setup",
+]
