@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 Role = Literal["system", "user", "assistant"]
 Severity = Literal["error", "warning", "note"]
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 FROM_TEMPLATE = -1
 """In `Rendered.message_T`: this token was written by the template, not by a message."""
 
@@ -102,7 +100,7 @@ class Batch:
     weight_T: NDArray[np.float32]
     offsets: NDArray[np.int64]
     rows: NDArray[np.int64]
-    extras: Mapping[str, NDArray[Any]] = field(default=NOTHING)
+    extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def lengths_R(self) -> NDArray[np.int64]:
@@ -137,4 +135,4 @@ class Finding:
     id: str
     severity: Severity
     where: str = ""
-    values: Mapping[str, Any] = field(default=NOTHING)
+    values: Mapping[str, Any] = field(default_factory=dict)
