@@ -63,4 +63,4 @@ def _has_bf16(device: str, machine: Machine | None) -> bool:
         return (machine or describe()).computes_bf16
     import torch
 
-    return torch.cuda.is_bf16_supported()
+    return bool(torch.cuda.is_bf16_supported())

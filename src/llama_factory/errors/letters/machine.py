@@ -18,7 +18,7 @@ LETTERS: dict[str, Letter] = {
         zh_cure="无需处理。若 CPU 支持，写 `bf16: true` 含义相同且不再提示。",
     ),
     "machine.no-bf16": Letter(
-        en="this machine has no bf16 arithmetic; float32 is used: more exact, with twice the memory for frozen weights.",
+        en="this machine has no bf16 arithmetic; float32 is used: more exact, twice the memory for frozen weights.",
         en_cure="Nothing to do. Write `bf16: false` to silence this line.",
         zh="本机没有 bf16 运算能力；已改用 float32：更精确，但冻结权重占用两倍内存。",
         zh_cure="无需处理。写 `bf16: false` 可不再提示。",
