@@ -1,0 +1,120 @@
+"""Attention over rows laid end to end, each seeing only itself.
+
+In: queries, keys and values of one long row (1, H, T, D) and the rows' boundaries, which travel as the
+forward's keyword `cu_seq_lens_q` (transformers' own name for them), never through a global.
+Out: the attention's output (1, T, H, D), exact for causal attention with grouped heads, scaling,
+sliding windows, capped scores and sinks. No T x T mask exists and no head is repeated.
+
+The function is registered under NAME through transformers' public AttentionInterface. Called without
+boundaries (generation, the plain path) it is transformers' own `sdpa`, mask and all.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from llama_factory.errors import OurFault
+
+NAME = "llama_factory"
+
+
+def register() -> None:
+    """Make NAME known to transformers: this attention, and the masks of `sdpa`. Again changes nothing."""
+    from transformers import AttentionInterface, AttentionMaskInterface
+
+    AttentionInterface.register(NAME, attend)
+    AttentionMaskInterface.register(NAME, AttentionMaskInterface()["sdpa"])
+
+
+def no_mask(like: Tensor) -> Tensor:
+    """Stands where a mask would: four axes tell transformers that the mask is ready, so it builds none."""
+    return torch.zeros(1, 1, 1, 1, dtype=like.dtype, device=like.device)
+
+
+def attend(
+    module: torch.nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+    s_aux: Tensor | None = None,
+    cu_seq_lens_q: Tensor | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if cu_seq_lens_q is None:
+        if attention_mask is not None and attention_mask.shape[-2:] == (1, 1) and key.shape[2] > 1:
+            raise OurFault("model.policy-lost-boundaries", module=type(module).__name__)
+        if softcap is None and s_aux is None:
+            return _sdpa(module, query, key, value, attention_mask, dropout, scaling, kwargs)
+        causal = attention_mask is None and query.shape[2] > 1
+        out = _by_definition(query, key, value, attention_mask, causal, dropout, scaling, softcap, s_aux)
+        return out.transpose(1, 2).contiguous(), None
+    lengths = cu_seq_lens_q.diff().tolist()
+    rows = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True)
+    done = []
+    for q, k, v, length in rows:
+        window = _window(length, sliding_window, q.device)
+        if softcap is None and s_aux is None:
+            out = scaled_dot_product_attention(
+                q, k, v, attn_mask=window, dropout_p=dropout, is_causal=window is None, scale=scaling,
+                enable_gqa=q.shape[1] != k.shape[1],
+            )  # fmt: skip
+        else:
+            out = _by_definition(q, k, v, window, window is None, dropout, scaling, softcap, s_aux)
+        done.append(out.transpose(1, 2))
+    return torch.cat(done, dim=1), None
+
+
+def _window(length: int, size: int | None, device: torch.device) -> Tensor | None:
+    """The mask of a sliding window over one row; None when the row fits into the window."""
+    if size is None or length <= size:
+        return None
+    position = torch.arange(length, device=device)
+    distance = position[:, None] - position[None, :]
+    return (distance >= 0) & (distance < size)
+
+
+def _sdpa(
+    module: torch.nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float,
+    scaling: float, kwargs: dict[str, Any],
+) -> tuple[Tensor, None]:  # fmt: skip
+    from transformers import AttentionInterface
+
+    out: tuple[Tensor, None] = AttentionInterface()["sdpa"](
+        module, query, key, value, mask, dropout=dropout, scaling=scaling, **kwargs
+    )
+    return out
+
+
+def _by_definition(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, causal: bool, dropout: float, scaling: float,
+    softcap: float | None, s_aux: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Softmax attention written out: what `sdpa` has no words for (capped scores, sinks)."""
+    groups = query.shape[1] // key.shape[1]
+    key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()
+    if mask is not None and mask.dtype == torch.bool:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    elif mask is not None:
+        scores = scores + mask
+    if s_aux is not None:
+        sink = s_aux.reshape(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
+        scores = torch.cat([scores, sink.to(scores.dtype)], dim=-1)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    if s_aux is not None:
+        weights = weights[..., :-1]
+    return torch.matmul(torch.dropout(weights, dropout, train=dropout > 0.0), value)

@@ -1,0 +1,181 @@
+"""The policy: a model as the trainer sees it. Batches go in, log-probabilities of supervised tokens come out.
+
+In: any causal language model of transformers, bare or wrapped by peft, and batches of rows laid end to end.
+Out: for every token with a weight, log p(token | the tokens before it in its row), in float32, with
+gradients to whatever is trainable.
+
+The hidden states are computed once; only those that stand before a supervised token meet the head, in
+chunks. Model types for which this is shown equal to the plain forward stand in `proven.json`; every
+other type takes the plain path (row by row, all logits) and `describe()` says so.
+
+It weighs nothing, sums nothing and updates nothing.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from llama_factory.errors import OurFault
+from llama_factory.model import attention, proven
+from llama_factory.model.head import LogitRule, logprobs_of, token_logprobs
+from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
+from llama_factory.records import Batch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Want(str, Enum):
+    """What a forward can be asked for."""
+
+    LOGPROBS = "logprobs"
+
+
+LOGPROBS = frozenset({Want.LOGPROBS})
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyOutput:
+    """logprob_S: float32 log-probability of each supervised token; index_S: its place in the batch."""
+
+    logprob_S: Tensor
+    index_S: Tensor
+
+
+class Policy:
+    """`module` is used as it is: what it trains, its mode and its adapters stay the caller's."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        compute_dtype: torch.dtype | None = None,
+        layout: Layout | None = None,
+        table: dict[str, proven.Proof] | None = None,
+    ) -> None:
+        """compute_dtype: None computes in the weights' own type; another one goes through autocast.
+
+        layout: one of the proven ones in place of the fastest. table: proofs in place of proven.json.
+        """
+        self.module = module
+        self._base: PreTrainedModel = _inside(module)
+        self._own_dtype: torch.dtype = self._base.dtype
+        self.compute_dtype = compute_dtype or self._own_dtype
+        proof = (proven.table() if table is None else table).get(self._base.config.model_type)
+        self._layout, self._reason = self._choose(proof, layout)
+        self._proof = proof or proven.Proof(layouts=())
+        self._rule = self._proof.rule(self._base.config.get_text_config()) if self._layout else LogitRule()
+        if self._layout is Layout.PACKED:
+            attention.register()
+            self._base.set_attn_implementation(attention.NAME)
+
+    def forward(self, batch: Batch, want: frozenset[Want] = LOGPROBS) -> PolicyOutput:
+        """Log-probabilities of the batch's supervised tokens, in their order."""
+        if want != LOGPROBS:
+            raise OurFault("model.policy-want", want=sorted(want))
+        rows = supervised(batch, self.device)
+        if not rows.lengths_R:
+            return PolicyOutput(torch.zeros(0, device=self.device, requires_grad=True), rows.index_S)
+        with self._precision():
+            logprob_S = self._plain(batch, rows) if self._layout is None else self._chunked(self._layout, rows)
+        return PolicyOutput(logprob_S, rows.index_S)
+
+    __call__ = forward
+
+    @property
+    def device(self) -> torch.device:
+        device: torch.device = self._base.device
+        return device
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout taken; None for the plain path."""
+        return self._layout
+
+    def trainable(self) -> dict[str, nn.Parameter]:
+        """What the optimiser may change, by the names of `module.named_parameters()`."""
+        return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
+
+    def describe(self) -> str:
+        """One line: the way taken, and why."""
+        kind = self._base.config.model_type
+        if self._layout is None:
+            return f"{kind}: plain path, row by row with all logits ({self._reason})"
+        head = "head at supervised tokens in chunks" if self._linear_head() else "head as a module at supervised tokens"
+        return f"{kind}: {self._layout.value} rows, {head}" + (f" ({self._reason})" if self._reason else "")
+
+    def plain(self, batch: Batch) -> PolicyOutput:
+        """The same by the plain path: what `forward` has to equal, and slow."""
+        rows = supervised(batch, self.device)
+        with self._precision():
+            return PolicyOutput(self._plain(batch, rows), rows.index_S)
+
+    def _choose(self, proof: proven.Proof | None, layout: Layout | None) -> tuple[Layout | None, str]:
+        if proof is None:
+            return None, "this model type is not on the list of proven ones"
+        if not proof.layouts:
+            return None, proof.why
+        if _prompt_learning(self.module):
+            return None, "its adapter puts tokens of its own before the row"
+        if layout is not None and layout not in proof.layouts:
+            raise OurFault("model.policy-unproven-layout", layout=layout.value, type=self._base.config.model_type)
+        usable = [it for it in proof.layouts if it is not Layout.PACKED or self._may_pack()]
+        if layout is not None:
+            return layout, ""
+        return usable[0], proof.why if usable[0] is proof.layouts[0] else "another attention kernel was asked for"
+
+    def _may_pack(self) -> bool:
+        return self._base.config._attn_implementation in ("sdpa", attention.NAME)
+
+    def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
+        hidden_SD = hidden_states(layout, self._base.base_model, rows, self._proof.inputs)
+        head = self._linear_head()
+        if head is None:
+            logits_SV = self._base.get_output_embeddings()(hidden_SD)
+            return logprobs_of(self._rule.apply(logits_SV.float()), rows.token_S)
+        dtype = self.compute_dtype if torch.is_autocast_enabled(self.device.type) else head.weight.dtype
+        return token_logprobs(hidden_SD.to(dtype), head.weight.to(dtype), head.bias, rows.token_S, self._rule)
+
+    def _linear_head(self) -> nn.Linear | None:
+        """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""
+        head = self._base.get_output_embeddings()
+        plain = type(head) is nn.Linear and not head._forward_hooks and not head._forward_pre_hooks
+        return head if plain else None
+
+    def _plain(self, batch: Batch, rows: Supervised) -> Tensor:
+        logprobs = []
+        for start, end in zip(batch.offsets[:-1], batch.offsets[1:], strict=True):
+            ids_T = torch.from_numpy(batch.ids_T[start:end].astype("int64")).to(self.device)
+            index = torch.from_numpy(batch.weight_T[start:end].nonzero()[0]).to(self.device)
+            if index.numel():
+                also = {name: torch.zeros_like(ids_T[None]) for name in self._proof.inputs}
+                logits_TV = self.module(input_ids=ids_T[None], use_cache=False, **also).logits[0]
+                logprobs.append(logprobs_of(logits_TV[index - 1], ids_T[index]))
+        return torch.cat(logprobs)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.compute_dtype == self._own_dtype:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=self.compute_dtype)
+
+
+def _inside(module: nn.Module) -> PreTrainedModel:
+    """The transformers model, out of peft's wrapper if it has one."""
+    from transformers import PreTrainedModel
+
+    if isinstance(module, PreTrainedModel):
+        return module
+    base: PreTrainedModel = module.get_base_model()  # type: ignore[operator]
+    return base
+
+
+def _prompt_learning(module: nn.Module) -> bool:
+    from transformers import PreTrainedModel
+
+    return not isinstance(module, PreTrainedModel) and bool(module.active_peft_config.is_prompt_learning)
