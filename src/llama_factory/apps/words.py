@@ -1,0 +1,165 @@
+"""What the commands say when all is well, both languages side by side. (Errors: `errors.letters`.)
+
+`said("version.title", "zh", version="1.0")`. A table of values and one function; nothing is chosen here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from llama_factory.errors import Language
+
+
+class Said(NamedTuple):
+    en: str
+    zh: str
+
+
+def said(id: str, language: Language, **values: Any) -> str:
+    text = WORDS[id].zh if language == "zh" else WORDS[id].en
+    return text.format_map(values) if values else text
+
+
+COMMANDS: Mapping[str, Said] = {
+    "init": Said("write a commented configuration to start from", "生成一份带注释的配置"),
+    "train": Said("train a model", "训练模型"),
+    "chat": Said("talk with a model in the terminal", "在终端与模型对话"),
+    "export": Said("merge an adapter into its model, for other programs to load", "把适配器合并进模型，供其他程序加载"),
+    "list": Said(
+        "templates, data sets, methods, and the models in ./models", "列出模板、数据集、方法和 ./models 中的模型"
+    ),
+    "explain": Said("what a configuration key means", "解释一个配置项"),
+    "env": Said("this machine and the versions in use", "显示本机与各库版本"),
+    "version": Said("name and version", "显示名称与版本"),
+    "help": Said("this page, or a page on one command", "显示本页，或某个命令的说明"),
+}
+"""Every command with its line in `help`, in the order in which a person meets them."""
+
+PLANNED = ("api", "eval", "webchat", "webui")
+"""Commands of the tutorials' program that are to come; asked for, they are refused with that word."""
+
+USAGE: Mapping[str, tuple[str, ...]] = {
+    "init": ("[FILE]",),
+    "train": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
+    "chat": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
+    "export": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
+    "list": ("[templates|datasets|methods|models]",),
+    "explain": ("KEY",),
+    "env": ("",),
+    "version": ("",),
+    "help": ("[COMMAND]",),
+}
+
+WORDS: Mapping[str, Said] = {
+    "title": Said(
+        "LLaMA Factory {version}: fine-tune a language model from one YAML file",
+        "LLaMA Factory {version}：用一份 YAML 文件微调语言模型",
+    ),
+    "help.usage": Said("Usage", "用法"),
+    "help.commands": Said("Commands", "命令"),
+    "help.examples": Said("Examples", "示例"),
+    "help.keys": Said("Keys", "配置项"),
+    "help.alias": Said("`lmf` is the same program under a shorter name.", "`lmf` 是同一程序的简短名称。"),
+    "help.more": Said(
+        "`llamafactory-cli help COMMAND` says more. LLAMA_FACTORY_LANG=zh speaks Chinese; NO_COLOR=1 is plain.",
+        "`llamafactory-cli help 命令` 查看详情。LLAMA_FACTORY_LANG=en 切换为英文，NO_COLOR=1 关闭颜色。",
+    ),
+    "help.exit": Said("Exit codes", "退出码"),
+    "help.keys-more": Said(
+        "Any of them can stand in the file or on the command line, where the command line wins. "
+        "`llamafactory-cli explain KEY` says more about one.",
+        "均可写在文件或命令行中，命令行优先。`llamafactory-cli explain 配置项` 查看某一项的详情。",
+    ),
+    "about.init": Said(
+        "Writes a configuration with a comment at every key to FILE, or to train.yaml. "
+        "A file that is there already is left alone.",
+        "把一份逐项注释的配置写入 FILE（默认 train.yaml）。已存在的文件不会被改动。",
+    ),
+    "about.train": Said(
+        "Trains as the file says. Everything is checked before the first step; Ctrl-C saves and stops, "
+        "and the same command with resume_from_checkpoint=true goes on from there.",
+        "按配置训练。第一步之前会检查全部内容；按 Ctrl-C 会先保存再停止，"
+        "同一命令加上 resume_from_checkpoint=true 即可继续。",
+    ),
+    "about.chat": Said(
+        "Talks with the model, and with the adapter that the file names. In a terminal: `clear` forgets the "
+        "conversation, `exit` leaves, Ctrl-C stops an answer. From a pipe: one question a line, one answer each.",
+        "与模型（以及配置中指定的适配器）对话。终端中：`clear` 清空对话，`exit` 退出，Ctrl-C 停止当前回答。"
+        "管道输入时：每行一个问题，逐个作答。",
+    ),
+    "about.export": Said(
+        "Merges the adapter into the model, writes it to export_dir, opens the result in a clean process and "
+        "compares the two. Fails if they differ.",
+        "把适配器合并进模型，写入 export_dir，再在全新进程中打开结果并与原模型比较；不一致则失败。",
+    ),
+    "about.list": Said(
+        "Shows what can be named in a configuration. Without a word: all four lists.",
+        "显示配置中可以使用的名称。不带参数时显示全部四类。",
+    ),
+    "about.explain": Said(
+        "Shows the meaning, type, default and state of a key.", "显示某个配置项的含义、类型、默认值和状态。"
+    ),
+    "about.env": Said(
+        "Shows the machine and the versions of the libraries. Paste it into a report when something goes wrong.",
+        "显示本机信息和各库版本。反馈问题时请附上。",
+    ),
+    "about.version": Said("Shows name and version.", "显示名称与版本。"),
+    "about.help": Said("Shows the commands, or one of them in detail.", "显示全部命令，或某个命令的详情。"),
+    "chat.user": Said("User: ", "用户："),
+    "chat.assistant": Said("Assistant: ", "助手："),
+    "chat.hint": Said(
+        "`exit` leaves, `clear` forgets the conversation, `help` says more.",
+        "`exit` 退出，`clear` 清空对话，`help` 查看说明。",
+    ),
+    "chat.help": Said(
+        "clear    forget what was said\nexit     leave (Ctrl-D too)\n"
+        "Ctrl-C   stop the answer; twice at the prompt: leave",
+        "clear    清空对话\nexit     退出（或 Ctrl-D）\nCtrl-C   停止当前回答；在提示符处按两次则退出",
+    ),
+    "chat.again": Said("Ctrl-C again, or `exit`, to leave.", "再按一次 Ctrl-C 或输入 `exit` 退出。"),
+    "chat.cleared": Said("The conversation is forgotten.", "对话已清空。"),
+    "chat.stopped": Said("(stopped)", "（已停止）"),
+    "chat.cut": Said(
+        "(cut at {limit} tokens; max_new_tokens sets the limit)",
+        "（已在 {limit} 个词元处截断，上限由 max_new_tokens 设定）",
+    ),
+    "chat.silent": Said("(the model answered nothing)", "（模型没有回答）"),
+    "chat.dropped": Said(
+        "(the model's window of {window} tokens is full: the {count} oldest exchanges are forgotten)",
+        "（模型的窗口为 {window} 个词元，已满：最早的 {count} 轮对话已忘记）",
+    ),
+    "exit.0": Said("done and checked", "完成并已核对"),
+    "exit.2": Said("the configuration or the command line", "配置或命令行有误"),
+    "exit.3": Said("the data", "数据有误"),
+    "exit.4": Said("the machine: memory, disk, a lock, a missing library", "机器：内存、磁盘、锁或缺少的库"),
+    "exit.5": Said("training diverged", "训练发散"),
+    "exit.6": Said("a proof failed: what was written is not what was trained", "校验失败：写出的与训练的不一致"),
+    "exit.70": Said("a fault of the program, with a report file", "程序自身错误，并写出报告文件"),
+    "exit.75": Said("stopped on request; the same command goes on", "按要求停止；同一命令可继续"),
+}
+
+EXAMPLES: Mapping[str, tuple[str, ...]] = {
+    "": (
+        "llamafactory-cli init",
+        "llamafactory-cli train train.yaml learning_rate=1e-4",
+        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/first",
+        "llamafactory-cli explain lora_rank",
+    ),
+    "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml"),
+    "train": (
+        "llamafactory-cli train train.yaml",
+        "llamafactory-cli train train.yaml learning_rate=1e-4 --max_steps 100 --plot_loss",
+    ),
+    "chat": (
+        "llamafactory-cli chat --model_name_or_path models/qwen2_lora_sft --template qwen",
+        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/first",
+        "llamafactory-cli chat train.yaml < questions.txt > answers.txt",
+    ),
+    "export": ("llamafactory-cli export merge.yaml", "llamafactory-cli export merge.yaml export_size=2"),
+    "list": ("llamafactory-cli list", "llamafactory-cli list templates"),
+    "explain": ("llamafactory-cli explain lora_rank",),
+    "env": (),
+    "version": (),
+    "help": ("llamafactory-cli help train",),
+}

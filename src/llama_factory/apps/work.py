@@ -1,0 +1,109 @@
+"""The commands that need a configuration and do the work of a room below: train, chat, export.
+
+In: `file.yaml key=value --key value` and a screen. Out: what the recipe, the export or the conversation says,
+and the exit code. The rooms are imported when a command is called. Nothing is trained, merged or answered here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llama_factory.errors import InputError, letter
+
+if TYPE_CHECKING:
+    from llama_factory.apps.screen import Screen
+    from llama_factory.config import Run
+
+Environ = Mapping[str, str]
+Say = Callable[[str], None]
+
+
+def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
+    refuse_many_processes(environ)
+    run = read("train", words)
+    say = steadfast(screen)
+    announce(run, screen, say)
+    from llama_factory import recipes
+
+    outcome = recipes.train(run, say=say)
+    for line in outcome.lines:
+        say(line)
+    return 0
+
+
+def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
+    run = read("export", words)
+    say = steadfast(screen)
+    announce(run, screen, say)
+    from llama_factory.export import export_model
+
+    export_model(run, say)
+    return 0
+
+
+def chat(words: Sequence[str], screen: Screen, environ: Environ) -> int:
+    run = read("chat", words)
+    announce(run, screen, screen.note)
+    from llama_factory.apps import repl, talker
+
+    return repl.talk(talker.open_session(run, screen), screen)
+
+
+def read(command: str, words: Sequence[str]) -> Run:
+    """The configuration that a file, words, or both describe."""
+    from llama_factory import config
+
+    if not words:
+        raise InputError("apps.nothing-given", command=command)
+    file, rest = split(words)
+    return config.load(file, rest)
+
+
+def split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
+    """The file, if the first word is one, and the rest: a first word with a `=` or a dash is a key."""
+    first, rest = words[0], tuple(words[1:])
+    if first.endswith((".yaml", ".yml", ".json")) and not first.startswith("-") and not Path(first).is_dir():
+        return Path(first), rest
+    if first.startswith("-") or "=" in first:
+        return None, tuple(words)
+    return Path(first), rest
+
+
+def announce(run: Run, screen: Screen, say: Say) -> None:
+    """What the configuration has to say about itself, one line each, once."""
+    for notice in run.notices:
+        said = letter(notice.id, notice.where, notice.values, screen.language)
+        say(screen.dim(one_line(said, screen.language)))
+
+
+def one_line(text: str, language: str) -> str:
+    return ("" if language == "zh" else " ").join(part.strip() for part in text.splitlines() if part.strip())
+
+
+def steadfast(screen: Screen) -> Say:
+    """A way to say things that outlives its reader: hours of training do not end because a pipe was closed."""
+    lost = False
+
+    def say(text: str) -> None:
+        nonlocal lost
+        if lost:
+            return
+        try:
+            screen.line(text)
+        except OSError:
+            lost = True
+
+    return say
+
+
+def refuse_many_processes(environ: Environ) -> None:
+    """A launcher's variables ask for more than one process; training alone instead would be another run."""
+    for variable in ("NNODES", "WORLD_SIZE"):
+        found = environ.get(variable, "").strip()
+        if found not in ("", "0", "1"):
+            raise InputError("apps.many-processes", variable=variable, found=found)
+    found = environ.get("FORCE_TORCHRUN", "").strip()
+    if found.lower() in ("1", "true", "y", "yes", "on"):
+        raise InputError("apps.many-processes", variable="FORCE_TORCHRUN", found=found)
