@@ -1,0 +1,1 @@
+"""The sections of a run, one class a group of keys. Each key stands in exactly one of them."""

@@ -1,0 +1,276 @@
+"""How the weights are moved: batches, steps, precision, optimizer, schedule; what is measured, kept and logged.
+
+What it deliberately does not do: know what this machine can compute. `bf16: true` is a wish that `machine` judges.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from llama_factory.config.keys import Section, key
+from llama_factory.config.values import Choice, Flag, Names, Number, Path, PathOrFlag, Whole
+
+SEED_MAX = 2**32 - 1
+SCHEDULES_TO_COME = (
+    "cosine_with_restarts", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "polynomial", "inverse_sqrt",
+    "reduce_lr_on_plateau", "warmup_stable_decay", "greedy",
+)  # fmt: skip
+OPTIMIZERS_TO_COME = (
+    "adafactor", "adagrad", "adam_mini", "adamw_8bit", "adamw_anyprecision", "adamw_apex_fused", "adamw_bnb_8bit",
+    "adamw_hf", "adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_npu_fused", "adamw_torch_xla", "ademamix",
+    "ademamix_8bit", "apollo_adamw", "apollo_adamw_layerwise", "galore_adafactor", "galore_adamw",
+    "galore_adamw_8bit", "galore_adamw_layerwise", "grokadamw", "lion", "lion_32bit", "lion_8bit", "lomo", "adalomo",
+    "muon", "paged_adamw", "paged_adamw_32bit", "paged_adamw_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
+    "paged_lion_32bit", "paged_lion_8bit", "rmsprop", "schedule_free_adamw", "schedule_free_radam",
+    "schedule_free_sgd", "sgd", "stable_adamw",
+)  # fmt: skip
+
+
+class Optimizer(Section):
+    title = ("optimizer", "优化器")
+
+    optim: Annotated[
+        Literal["adamw_torch", "adamw_torch_fused"],
+        Choice(
+            ("adamw_torch", "adamw_torch_fused"),
+            planned=OPTIMIZERS_TO_COME,
+            also={"adamw": "adamw_torch"},
+        ),
+    ] = key(
+        "adamw_torch",
+        en="The optimizer. Both names are AdamW on fp32 masters.",
+        zh="优化器；两个名称都是在 fp32 主权重上的 AdamW。",
+    )
+    learning_rate: Annotated[float, Number(above=0, below=1)] = key(
+        5e-5,
+        en="The highest learning rate of the schedule.",
+        zh="学习率计划中的最高学习率。",
+        starter={"lora": 1e-4, "freeze": 1e-5, "full": 1e-5},
+    )
+    weight_decay: Annotated[float, Number(at_least=0)] = key(
+        0.0,
+        en="How much AdamW pulls weights towards zero, times the learning rate.",
+        zh="AdamW 将权重拉向零的强度，乘以学习率。",
+    )
+    adam_beta1: Annotated[float, Number(at_least=0, below=1)] = key(
+        0.9,
+        en="How slowly the mean of the gradients forgets.",
+        zh="梯度均值的衰减系数。",
+    )
+    adam_beta2: Annotated[float, Number(at_least=0, below=1)] = key(
+        0.999,
+        en="How slowly the mean of the squared gradients forgets.",
+        zh="梯度平方均值的衰减系数。",
+    )
+    adam_epsilon: Annotated[float, Number(above=0)] = key(
+        1e-8,
+        en="What is added to AdamW's denominator.",
+        zh="加在 AdamW 分母上的小数。",
+    )
+    max_grad_norm: Annotated[float, Number(at_least=0)] = key(
+        1.0,
+        en="A gradient longer than this is scaled down to it. 0 = never.",
+        zh="梯度范数超过此值时按比例缩小；0 表示不裁剪。",
+    )
+
+
+class Schedule(Section):
+    title = ("learning rate schedule", "学习率计划")
+
+    lr_scheduler_type: Annotated[
+        Literal["linear", "cosine", "constant", "constant_with_warmup"],
+        Choice(("linear", "cosine", "constant", "constant_with_warmup"), planned=SCHEDULES_TO_COME),
+    ] = key(
+        "linear",
+        en="How the learning rate moves after the warm-up.",
+        zh="预热之后学习率的变化方式。",
+        starter="cosine",
+    )
+    warmup_ratio: Annotated[float, Number(at_least=0, at_most=1)] = key(
+        0.0,
+        en="Share of all steps in which the learning rate rises from 0. Not together with warmup_steps.",
+        zh="学习率从 0 上升所占的步数比例。不可与 warmup_steps 同用。",
+        unit="share of steps",
+        starter=0.1,
+    )
+    warmup_steps: Annotated[int, Whole(at_least=0)] = key(
+        0,
+        en="Number of steps in which the learning rate rises from 0. Not together with warmup_ratio.",
+        zh="学习率从 0 上升的步数。不可与 warmup_ratio 同用。",
+        unit="steps",
+    )
+
+
+class Training(Section):
+    title = ("training", "训练")
+
+    output_dir: Annotated[str | None, Path()] = key(
+        None,
+        en="The folder of this run: the trained weights, checkpoints, logs, the plot, the resolved configuration.",
+        zh="本次训练的文件夹：权重、检查点、日志、曲线图与最终配置。",
+        unit="folder",
+        starter="saves/my-model",
+    )
+    overwrite_output_dir: Annotated[bool, Flag()] = key(
+        False,
+        en="Start anew in an output_dir that holds another run.",
+        zh="output_dir 中已有其他训练时重新开始。",
+    )
+    resume_from_checkpoint: Annotated[str | bool | None, PathOrFlag()] = key(
+        None,
+        en="Go on from a checkpoint: true = the newest whole one in output_dir, or the path of one.",
+        zh="从检查点继续：true 表示 output_dir 中最新的完整检查点，也可写路径。",
+    )
+    per_device_train_batch_size: Annotated[int, Whole(at_least=1)] = key(
+        1,
+        en="Rows per device in one micro-batch; times gradient_accumulation_steps it gives the rows of an update.",
+        zh="每个设备一个微批的行数；乘以 gradient_accumulation_steps 即一次更新的行数。",
+        unit="rows",
+        starter=1,
+    )
+    gradient_accumulation_steps: Annotated[int, Whole(at_least=1)] = key(
+        1,
+        en="Micro-batches whose gradients are added up before the weights move.",
+        zh="累加多少个微批的梯度后更新一次权重。",
+        unit="micro-batches",
+        starter=8,
+    )
+    micro_batch_tokens: Annotated[int | None, Whole(at_least=1)] = key(
+        None,
+        en="Tokens computed at a time. Changes speed and memory, not the result. Nothing given: chosen for the machine.",
+        zh="一次计算的词元数。只影响速度与内存，不影响结果；不填则按机器选择。",
+        unit="tokens",
+    )
+    num_train_epochs: Annotated[float, Number(above=0)] = key(
+        3.0,
+        en="How often the whole data set is gone through.",
+        zh="完整遍历数据集的次数。",
+        unit="epochs",
+        starter=3.0,
+    )
+    max_steps: Annotated[int, Whole(at_least=1, also=(-1,))] = key(
+        -1,
+        en="Number of updates, in place of num_train_epochs. -1 = num_train_epochs decides.",
+        zh="更新次数，优先于 num_train_epochs；-1 表示由 num_train_epochs 决定。",
+        unit="steps",
+    )
+    seed: Annotated[int, Whole(at_least=0, at_most=SEED_MAX)] = key(
+        42,
+        en="Start of all random numbers: the same seed gives the same run.",
+        zh="随机数种子：相同的种子得到相同的训练。",
+    )
+    bf16: Annotated[bool | None, Flag()] = key(
+        None,
+        en="Compute in bf16; what is trained stays in fp32. Nothing given: where the machine computes in it.",
+        zh="以 bf16 计算，训练的权重仍为 fp32；不填则在机器支持时使用。",
+        starter="# true",
+    )
+    fp16: Annotated[bool | None, Flag()] = key(
+        None,
+        en="Compute in fp16; what is trained stays in fp32. A CPU computes in bf16 or fp32 and says so.",
+        zh="以 fp16 计算，训练的权重仍为 fp32；CPU 上改用 bf16 或 fp32 并会说明。",
+    )
+    pure_bf16: Annotated[bool, Flag()] = key(
+        False,
+        en="Keep what is trained in bf16 too. Saves memory; small updates are lost.",
+        zh="训练的权重也用 bf16。节省内存，但较小的更新会丢失。",
+    )
+    gradient_checkpointing: Annotated[bool, Flag()] = key(
+        False,
+        en="Compute activations twice to save memory.",
+        zh="重复计算激活值以节省内存。",
+    )
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+
+
+class Evaluation(Section):
+    title = ("evaluation", "验证")
+
+    eval_strategy: Annotated[
+        Literal["no", "steps", "epoch"], Choice(("no", "steps", "epoch"), also={"false": "no"})
+    ] = key(
+        "no",
+        en="When the validation loss is measured: every eval_steps steps, after every epoch, or not.",
+        zh="何时测量验证损失：每 eval_steps 步、每轮之后，或不测量。",
+        starter="# steps",
+    )
+    eval_steps: Annotated[int | None, Whole(at_least=1)] = key(
+        None,
+        en="Steps between two measurements with eval_strategy: steps. Nothing given: logging_steps.",
+        zh="eval_strategy: steps 时两次测量之间的步数；不填则同 logging_steps。",
+        unit="steps",
+        starter="# 100",
+    )
+    per_device_eval_batch_size: Annotated[int, Whole(at_least=1)] = key(
+        8,
+        en="Rows per device that are measured at a time.",
+        zh="每个设备一次测量的行数。",
+        unit="rows",
+    )
+    do_eval: Annotated[bool, Flag()] = key(
+        False,
+        en="Measure the validation loss once more when training has ended.",
+        zh="训练结束后再测量一次验证损失。",
+    )
+
+
+class Saving(Section):
+    title = ("saving", "保存")
+
+    save_strategy: Annotated[
+        Literal["no", "steps", "epoch"], Choice(("no", "steps", "epoch"), planned=("best",), also={"false": "no"})
+    ] = key(
+        "steps",
+        en="When a checkpoint is written: every save_steps steps, after every epoch, or only the end result.",
+        zh="何时写检查点：每 save_steps 步、每轮之后，或只写最终结果。",
+    )
+    save_steps: Annotated[int, Whole(at_least=1)] = key(
+        500,
+        en="Steps between two checkpoints with save_strategy: steps.",
+        zh="save_strategy: steps 时两个检查点之间的步数。",
+        unit="steps",
+        starter=100,
+    )
+    save_total_limit: Annotated[int | None, Whole(at_least=1)] = key(
+        None,
+        en="Keep this many checkpoints; the oldest goes when a new one is whole. Nothing given: all.",
+        zh="保留的检查点个数，新的写完后删除最旧的；不填则全部保留。",
+        unit="checkpoints",
+        starter=2,
+    )
+
+
+class Logging(Section):
+    title = ("logging", "日志")
+
+    logging_steps: Annotated[int, Whole(at_least=1)] = key(
+        10,
+        en="Steps between two lines of the log.",
+        zh="两行日志之间的步数。",
+        unit="steps",
+        starter=10,
+    )
+    logging_dir: Annotated[str | None, Path()] = key(
+        None,
+        en="Folder for TensorBoard. Nothing given: inside output_dir.",
+        zh="TensorBoard 文件夹；不填则在 output_dir 内。",
+        unit="folder",
+    )
+    plot_loss: Annotated[bool, Flag()] = key(
+        False,
+        en="Draw the loss into training_loss.png.",
+        zh="将损失曲线画入 training_loss.png。",
+        starter=True,
+    )
+    report_to: Annotated[
+        tuple[str, ...],
+        Names(
+            words=("none", "tensorboard"),
+            planned=("all", "wandb", "mlflow", "swanlab", "comet_ml", "clearml", "neptune", "trackio", "dvclive"),
+        ),
+    ] = key(
+        ("tensorboard",),
+        en="Who else listens to the log. none = nobody.",
+        zh="日志还发给谁；none 表示无。",
+    )
