@@ -6,13 +6,14 @@ In: the words after the command and a screen. Out: aligned lines, and the exit c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llama_factory.apps.pages import at_most, heading
+from llama_factory.apps.pages import at_most
 from llama_factory.apps.words import said
-from llama_factory.errors import InputError, MachineError
+from llama_factory.errors import DataError, InputError, MachineError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
@@ -54,3 +55,89 @@ def init(words: Sequence[str], screen: Screen, environ: Environ) -> int:
         raise MachineError("apps.cannot-write", where=path, reason=error.strerror) from error
     screen.line(said("init.done", screen.language, path=path))
     return 0
+
+
+# --- explain -----------------------------------------------------------------------------------------------
+
+
+def explain(words: Sequence[str], screen: Screen, environ: Environ) -> int:
+    """What the configuration knows about one key."""
+    if not words:
+        raise InputError("apps.key-needed")
+    at_most("explain", words, 1, screen)
+    from llama_factory import config
+
+    screen.paragraph(str(config.explain(words[0])))
+    return 0
+
+
+# --- list --------------------------------------------------------------------------------------------------
+
+
+def list_(words: Sequence[str], screen: Screen, environ: Environ) -> int:
+    """One list by its name, or all four under their headings."""
+    at_most("list", words, 1, screen)
+    if words and words[0] not in LISTS:
+        raise InputError("apps.unknown-list", found=words[0], known=", ".join(LISTS))
+    makers = {"templates": templates, "datasets": datasets, "methods": methods, "models": models}
+    for number, name in enumerate(words or LISTS):
+        if not words:
+            if number:
+                screen.line()
+            screen.line(screen.bold(said(f"list.{name}", screen.language)))
+        rows = makers[name]()
+        if rows:
+            screen.table(rows, indent="" if words else "  ")
+        else:  # alone, the list is what a script reads: an empty one has no lines
+            tell = screen.note if words else screen.line
+            tell(("" if words else "  ") + said(f"list.no-{name}", screen.language))
+    return 0
+
+
+def templates() -> list[tuple[str, ...]]:
+    from llama_factory.render import template_names
+
+    return [(name,) for name in template_names()]
+
+
+def datasets(folder: Path = Path("data")) -> list[tuple[str, ...]]:
+    """Name, file and format of every entry in the reader's registry, then of the shipped one's others."""
+    from llama_factory.shipped import data_folder
+
+    rows: dict[str, tuple[str, ...]] = {}
+    for place in (folder, data_folder()):
+        for name, entry in registry(place / "dataset_info.json").items():
+            file = str(place / str(entry.get("file_name", "-")))
+            rows.setdefault(name, (name, str(entry.get("formatting", "alpaca")), file))
+    return list(rows.values())
+
+
+def registry(path: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The entries of a `dataset_info.json`; none when there is no such file."""
+    try:
+        found = json.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        raise DataError("apps.unreadable-registry", where=path, reason=error) from error
+    if not isinstance(found, dict):
+        raise DataError("apps.unreadable-registry", where=path, reason=type(found).__name__)
+    return {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+
+
+def methods() -> list[tuple[str, ...]]:
+    """Every stage and way of training that a configuration may name, and whether it is built."""
+    return []
+
+
+def models(folder: Path = Path("models")) -> list[tuple[str, ...]]:
+    """Folders below ./models with a config.json: path, model type, size of the weights."""
+    rows = []
+    for path in sorted(folder.glob("*/config.json")) + sorted(folder.glob("*/*/config.json")):
+        try:
+            kind = json.loads(path.read_text("utf-8")).get("model_type", "-")
+        except (ValueError, OSError, AttributeError):
+            kind = "-"
+        size = sum(file.stat().st_size for file in path.parent.glob("*.safetensors"))
+        rows.append((str(path.parent), str(kind), f"{size / 1e9:.2f} GB" if size else "-"))
+    return rows

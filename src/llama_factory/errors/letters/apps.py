@@ -71,6 +71,18 @@ LETTERS: dict[str, Letter] = {
         zh="没有 `{found}` 列表。",
         zh_cure="可用的列表：{known}。",
     ),
+    "apps.key-needed": Letter(
+        en="`explain` was given no key.",
+        en_cure="For instance: `llamafactory-cli explain lora_rank`. `llamafactory-cli help train` lists the keys.",
+        zh="`explain` 需要一个配置项。",
+        zh_cure="例如 `llamafactory-cli explain lora_rank`。`llamafactory-cli help train` 列出全部配置项。",
+    ),
+    "apps.unreadable-registry": Letter(
+        en="the registry of data sets cannot be read: {reason}.",
+        en_cure="It must be one JSON object: a name, then what is known about that data set.",
+        zh="无法读取数据集登记表：{reason}。",
+        zh_cure="它应是一个 JSON 对象：名称对应该数据集的说明。",
+    ),
     "apps.output-lost": Letter(
         en="the output could not be written: {reason}.",
         en_cure="Nothing else was harmed. Free the disk or choose another place for the output.",
