@@ -4,4 +4,129 @@ from __future__ import annotations
 
 from llama_factory.errors.letters.letter import Letter
 
-LETTERS: dict[str, Letter] = {}
+LETTERS: dict[str, Letter] = {
+    "render.no-tokenizer": Letter(
+        en="expected a tokenizer here (tokenizer.json, or the files it is made from), found none.",
+        en_cure="Give `model_name_or_path` a folder that holds the model's tokenizer too.",
+        zh="此处应有分词器(tokenizer.json,或生成它的文件),但没有找到。",
+        zh_cure="请让 `model_name_or_path` 指向同时包含分词器的模型目录。",
+    ),
+    "render.broken-tokenizer": Letter(
+        en="the tokenizer cannot be read: {reason}",
+        en_cure="Fetch the model again; the file may have been cut off while it was copied.",
+        zh="无法读取分词器:{reason}",
+        zh_cure="请重新下载模型;文件可能在复制时被截断。",
+    ),
+    "render.unknown-template": Letter(
+        en="expected `template` to be one of {known}, found '{found}'.{near}",
+        en_cure="Leave `template` out to use the model's own, or name one of these.",
+        zh="`template` 应为 {known} 之一,实际为 '{found}'。{near}",
+        zh_cure="删去 `template` 即使用模型自带的模板,或改用上述名称之一。",
+    ),
+    "render.markers-missing": Letter(
+        en="template '{template}' writes control tokens that this tokenizer does not have: {missing}.",
+        en_cure="The model would see them as letters. Name the template that this model was made for.",
+        zh="模板 '{template}' 使用的控制符在该分词器中不存在:{missing}。",
+        zh_cure="模型只会把它们当作普通字符。请使用与该模型匹配的模板。",
+    ),
+    "render.template-mismatch": Letter(
+        en="template '{template}' does not write what this model was trained with.\n"
+        "  the template: {ours}\n  the model:    {theirs}",
+        en_cure="Leave `template` out to use the model's own. If you want the other one all the same, "
+        "set `allow_template_mismatch: true`.",
+        zh="模板 '{template}' 与该模型训练时使用的格式不同。\n  模板:{ours}\n  模型:{theirs}",
+        zh_cure="删去 `template` 即使用模型自带的模板;若确实要使用另一个模板,请设置 `allow_template_mismatch: true`。",
+    ),
+    "render.template-mismatch-allowed": Letter(
+        en="template '{template}' differs from the model's own ({ours} against {theirs}), as you allowed.",
+        en_cure="Serve the model with the template saved beside the weights, not with its old one.",
+        zh="模板 '{template}' 与模型自带的不同({ours} 对 {theirs}),已按您的设置放行。",
+        zh_cure="部署时请使用与权重一同保存的模板,而不是模型原来的模板。",
+    ),
+    "render.default-system-differs": Letter(
+        en="template '{template}' has the model's own turns but another default system text: {system}",
+        en_cure="It is saved with the result. Leave `template` out to keep the model's own.",
+        zh="模板 '{template}' 的对话格式与模型一致,但默认系统提示不同:{system}",
+        zh_cure="该模板会与结果一同保存。删去 `template` 即可保留模型自带的系统提示。",
+    ),
+    "render.plain-form": Letter(
+        en="this model has no chat template and none was named: each row becomes prompt, line break, response, "
+        "end of text.",
+        en_cure="Name a `template` if the model is to be used as a chat model.",
+        zh="该模型没有对话模板,配置中也没有指定:每行数据将写成 提示、换行、回答、结束符。",
+        zh_cure="若要作为对话模型使用,请指定 `template`。",
+    ),
+    "render.no-end-of-text": Letter(
+        en="template '{template}' ends each answer with the end-of-text token, and this tokenizer names none.",
+        en_cure="Set `eos_token` in its tokenizer_config.json to one of its special tokens.",
+        zh="模板 '{template}' 以结束符结束每个回答,但该分词器没有定义结束符。",
+        zh_cure="请在 tokenizer_config.json 中把 `eos_token` 设为它的某个特殊符号。",
+    ),
+    "render.broken-template": Letter(
+        en="the chat template cannot be read: {reason}",
+        en_cure="Mend chat_template.jinja, or name a `template`.",
+        zh="无法解析对话模板:{reason}",
+        zh_cure="请修正 chat_template.jinja,或指定 `template`。",
+    ),
+    "render.unusable-template": Letter(
+        en="the chat template does not render a simple conversation of two questions and two answers:\n{reason}",
+        en_cure="Name a `template` that fits this model.",
+        zh="该对话模板无法渲染一段两问两答的简单对话:\n{reason}",
+        zh_cure="请指定适合该模型的 `template`。",
+    ),
+    "render.prompt-differs": Letter(
+        en="the prompt that this template writes for generation is not how its finished conversations begin "
+        "(it ends with {tail}).",
+        en_cure="The model will be asked in a form it was not trained on. Name another `template` if one fits.",
+        zh="该模板生成时的提示与完整对话的开头不一致(提示结尾为 {tail})。",
+        zh_cure="模型被提问的形式将与训练时不同。如有更合适的模板,请指定 `template`。",
+    ),
+    "render.template-refuses": Letter(
+        en="the chat template does not take this conversation: {reason}",
+        en_cure="Change the row, or set `on_bad_row: skip`.",
+        zh="对话模板不接受这段对话:{reason}",
+        zh_cure="请修改该行,或设置 `on_bad_row: skip`。",
+    ),
+    "render.template-fails": Letter(
+        en="the chat template fails on this conversation: {reason}",
+        en_cure="Change the row, set `on_bad_row: skip`, or name another `template`.",
+        zh="对话模板在处理这段对话时出错:{reason}",
+        zh_cure="请修改该行,设置 `on_bad_row: skip`,或指定其他 `template`。",
+    ),
+    "render.provenance-lost": Letter(
+        en="the chat template changes a message's text in a way that cannot be followed ({operation}).",
+        en_cure="What is to be learned would have to be guessed. Name another `template`.",
+        zh="对话模板以无法追踪的方式改动了消息文本({operation})。",
+        zh_cure="这样就只能猜测要学习的内容。请指定其他 `template`。",
+    ),
+    "render.content-lost": Letter(
+        en="the chat template does not write turn {turn} ({role}) as it stands: expected {wanted}, found {found}.",
+        en_cure="The model would learn from another text than yours. Change the row, or name another `template`.",
+        zh="对话模板没有原样写出第 {turn} 轮({role}):应为 {wanted},实际为 {found}。",
+        zh_cure="模型学到的将不是您的文本。请修改该行,或指定其他 `template`。",
+    ),
+    "render.empty-answer": Letter(
+        en="expected words in turn {turn}, which is to be learned, found an empty answer.",
+        en_cure="The model would learn to say nothing. Remove the row, or set `on_bad_row: skip`.",
+        zh="第 {turn} 轮是要学习的回答,但内容为空。",
+        zh_cure="模型会学会什么都不说。请删除该行,或设置 `on_bad_row: skip`。",
+    ),
+    "render.control-in-text": Letter(
+        en="the text of this row spells out a control token, and this tokenizer cannot keep the two apart.",
+        en_cure="Remove the control token from the row, or set `on_bad_row: skip`.",
+        zh="该行文本中出现了控制符,而该分词器无法将二者区分开。",
+        zh_cure="请从该行中删除控制符,或设置 `on_bad_row: skip`。",
+    ),
+    "render.turns-mixed": Letter(
+        en="the chat template writes other messages into the middle of turn {turn}.",
+        en_cure="Name another `template`.",
+        zh="对话模板在第 {turn} 轮中间插入了其他消息。",
+        zh_cure="请指定其他 `template`。",
+    ),
+    "render.no-stop": Letter(
+        en="no control token ends turn {turn}; after the answer the template writes {after}.",
+        en_cure="The model would never learn to stop. Name a `template` that ends each answer.",
+        zh="第 {turn} 轮没有以控制符结束;回答之后模板写的是 {after}。",
+        zh_cure="模型将学不会停止。请指定会结束每个回答的 `template`。",
+    ),
+}
