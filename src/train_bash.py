@@ -1,4 +1,4 @@
-"""The old way to start a training: `python src/train_bash.py --stage sft ...` is `llamafactory-cli train --stage sft ...`."""
+"""The old way to start a training: what follows `python src/train_bash.py` is what follows `llamafactory-cli train`."""
 
 import sys
 

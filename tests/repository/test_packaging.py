@@ -92,8 +92,8 @@ def test_a_wheel_made_from_the_source_archive_is_the_same_wheel(clone: Path, whe
 
 def test_an_installed_wheel_reads_its_own_data_and_examples(installed: Path, tmp_path: Path) -> None:
     code = (
-        "import llama_factory, llama_factory.shipped as s; "
-        "print(llama_factory.__file__); print(s.data_folder() / 'dataset_info.json'); print(s.examples_folder() / 'quickstart.yaml')"
+        "import llama_factory, llama_factory.shipped as s; print(llama_factory.__file__); "
+        "print(s.data_folder() / 'dataset_info.json'); print(s.examples_folder() / 'quickstart.yaml')"
     )
     lines = run(installed / "python", "-c", code, cwd=tmp_path).split()
     assert all(line.startswith(str(installed.parent)) and Path(line).is_file() for line in lines)
