@@ -25,23 +25,33 @@ from llama_factory.storage.disk import letters, sync_folder
 Kind = Literal["writing", "removing", "replaced"]
 
 _OWNER_FILE = "owner"
+_CONTENT = "files"
 _NAME = re.compile(r"\.(writing|removing|replaced)-([0-9a-f.]+)-[0-9a-f]{8}")
 
 
+def hidden_name(kind: Kind) -> str:
+    return f".{kind}-{owner.myself()}-{secrets.token_hex(4)}"
+
+
 @contextmanager
-def aside(parent: Path, kind: Kind) -> Iterator[Path]:
-    """A hidden folder in `parent`; gone, with all that is still in it, when the block is left."""
-    room = parent / f".{kind}-{owner.myself()}-{secrets.token_hex(4)}"
+def aside(parent: Path, kind: Literal["writing", "replaced"]) -> Iterator[Path]:
+    """An empty folder, hidden in `parent`. When the block is left it goes, with all that is still in it.
+
+    Of kind "replaced": what it holds goes home first, unless its place was taken by its successor.
+    """
+    room = parent / hidden_name(kind)
+    descriptor = None
     with letters(parent):
         room.mkdir()
-    descriptor = None
     try:
         with letters(parent):
             descriptor = os.open(room / _OWNER_FILE, os.O_RDWR | os.O_CREAT, 0o644)
             take(descriptor)
-        yield room
+            (room / _CONTENT).mkdir()
+        yield room / _CONTENT
     finally:
-        erase(room)
+        with suppress(OSError):
+            _end(room, kind)
         if descriptor is not None:
             os.close(descriptor)
 
@@ -59,55 +69,51 @@ def take(descriptor: int) -> bool | None:
     return True
 
 
-def erase(room: Path) -> None:
-    """The mark of the owner goes last. A file that resists stays as litter for a later sweep."""
-    with suppress(OSError):
-        for child in list(os.scandir(room)):
-            if child.name == _OWNER_FILE:
-                continue
-            if child.is_dir(follow_symlinks=False):
-                shutil.rmtree(child.path, ignore_errors=True)
-            else:
-                os.unlink(child.path)
-        with suppress(FileNotFoundError):
-            os.unlink(room / _OWNER_FILE)
-        os.rmdir(room)
+def erase(path: Path) -> None:
+    """A file that resists stays where it is, as litter for a later sweep."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sweep(folder: Path) -> list[str]:
-    """Remove what dead processes left in `folder`, put back what they had moved away; say what was done."""
+    """Remove what dead processes left in `folder`, put back what they had moved away; name what was removed."""
     done: list[str] = []
     if not folder.is_dir():
         return done
     for room in sorted(folder.iterdir()):
         found = _NAME.fullmatch(room.name)
-        if not found or not room.is_dir() or not _is_dead(room, found[2]):
+        if not found or room.is_symlink():
+            continue
+        kind, made_by = found[1], owner.parse(found[2])
+        if made_by is None or (kind != "removing" and not _is_dead(room, made_by)):
             continue
         with suppress(OSError):
-            if found[1] == "replaced":
-                done += _put_back(room, folder)
-            erase(room)
+            _end(room, kind)
         if not room.exists():
             done.append(room.name)
     return done
 
 
-def _put_back(room: Path, folder: Path) -> list[str]:
-    """A replacement that died between its two renames: the old one is the only one there is."""
-    back = []
-    for child in room.iterdir():
-        home = folder / child.name
-        if child.name != _OWNER_FILE and not os.path.lexists(home):
-            os.rename(child, home)
-            back.append(child.name)
+def _end(room: Path, kind: str) -> None:
+    """The mark of the owner goes last: until then nobody else thinks the rest abandoned without asking it."""
+    if kind == "replaced":
+        _put_back(room / _CONTENT, room.parent)
+    if kind != "removing":
+        erase(room / _CONTENT)
+    erase(room)
+
+
+def _put_back(content: Path, folder: Path) -> None:
+    """A replacement that failed or died between its two renames: the old one is the only one there is."""
+    for child in content.iterdir() if content.is_dir() else ():
+        if not os.path.lexists(folder / child.name):
+            os.rename(child, folder / child.name)
     sync_folder(folder)
-    return back
 
 
-def _is_dead(room: Path, name: str) -> bool:
-    made_by = owner.parse(name)
-    if made_by is None:
-        return False
+def _is_dead(room: Path, made_by: owner.Owner) -> bool:
     lives = owner.lives(made_by)
     if lives:
         return False
@@ -116,8 +122,8 @@ def _is_dead(room: Path, name: str) -> bool:
     except OSError:
         taken = None
     else:
-        taken = take(descriptor)
-        os.close(descriptor)
-    if taken is None:  # no word from the lock: believe the process table, or that the same host was started again
-        return lives is False or made_by.host == owner.myself().host
-    return taken
+        try:
+            taken = take(descriptor)
+        finally:
+            os.close(descriptor)
+    return lives is False if taken is None else taken

@@ -11,11 +11,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from llama_factory.errors import InputError, MachineError
 from llama_factory.storage import manifest as manifests
-from llama_factory.storage.aside import aside
+from llama_factory.storage.aside import aside, erase, hidden_name
 from llama_factory.storage.disk import (
     exchange,
     letters,
@@ -32,23 +33,19 @@ Writer = Callable[[Path], None]
 def write_directory(target: Path, write: Writer, *, replace: bool = False) -> Manifest:
     """`target` becomes the folder that `write` filled. It must not exist, unless `replace`; an empty one may."""
     target = Path(os.path.realpath(target))
-    if not replace:
-        _must_be_free(target)
     with letters(target):
+        if not replace:
+            _must_be_free(target)
         make_folder(target.parent)
     with aside(target.parent, "writing") as room:
         fresh = room / target.name
-        with letters_of_writer(target):
-            fresh.mkdir()
-            write(fresh)
+        _fill(fresh, write, target)
         with letters(target):
             manifest = manifests.seal(fresh)
-            sync_folder(room)
             if replace and os.path.lexists(target):
                 _put_in_place_of(fresh, target)
             else:
                 _put(fresh, target)
-            sync_folder(target.parent)
     return manifest
 
 
@@ -63,10 +60,8 @@ def publish_files(folder: Path, write: Writer, *, name: str = NAME) -> Manifest:
     with letters(folder):
         make_folder(folder)
     with aside(folder, "writing") as room:
-        fresh = room / "files"
-        with letters_of_writer(folder):
-            fresh.mkdir()
-            write(fresh)
+        fresh = room / "new"
+        _fill(fresh, write, folder)
         with letters(folder):
             manifest = manifests.seal(fresh, name)
             _exchange_files(fresh, folder, manifest, name)
@@ -103,20 +98,25 @@ def append_line(path: Path, text: str) -> None:
                 if written != len(line):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                os.ftruncate(descriptor, size)
+                with suppress(OSError):
+                    os.ftruncate(descriptor, size)
                 raise
         finally:
             os.close(descriptor)
 
 
 def remove_directory(path: Path) -> None:
-    """First out of sight in one step, then deleted: nobody ever sees half of it. Nothing there is fine."""
+    """First out of sight in one step, then deleted: nobody ever sees half of it. Nothing there is fine.
+
+    Needs no space: it works on a full disk.
+    """
     path = Path(os.path.abspath(path))
-    if not os.path.lexists(path):
-        return
-    with aside(path.parent, "removing") as room, letters(path):
-        os.rename(path, room / path.name)
-        sync_folder(path.parent)
+    with letters(path):
+        if os.path.lexists(path):
+            hidden = path.with_name(hidden_name("removing"))
+            os.rename(path, hidden)
+            sync_folder(path.parent)
+            erase(hidden)
 
 
 def set_aside(path: Path) -> Path:
@@ -136,6 +136,12 @@ def _must_be_free(target: Path) -> None:
         raise InputError("storage.exists", where=target)
 
 
+def _fill(fresh: Path, write: Writer, target: Path) -> None:
+    with letters_of_writer(target, fresh):
+        fresh.mkdir()
+        write(fresh)
+
+
 def _put(fresh: Path, target: Path) -> None:
     try:
         os.rename(fresh, target)  # onto an empty folder this succeeds, onto a full one it cannot
@@ -143,22 +149,30 @@ def _put(fresh: Path, target: Path) -> None:
         if error.errno in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
             raise InputError("storage.exists", where=target) from error
         raise
+    _sync_or_undo(target.parent, lambda: os.rename(target, fresh))
 
 
 def _put_in_place_of(fresh: Path, target: Path) -> None:
-    """In one step where the system can; else in two, and `sweep` puts the old one back if we die between them."""
+    """In one step where the system can; else in two, and the old one goes home if we fail or die between them."""
     if exchange(fresh, target):
+        _sync_or_undo(target.parent, lambda: exchange(fresh, target))
         return
     with aside(target.parent, "replaced") as room:
-        old = room / target.name
-        os.rename(target, old)
+        os.rename(target, room / target.name)
+        sync_folder(room)
+        sync_folder(room.parent)
         sync_folder(target.parent)
-        try:
-            os.rename(fresh, target)
-        except OSError:
-            os.rename(old, target)
-            raise
-        sync_folder(target.parent)
+        _put(fresh, target)
+
+
+def _sync_or_undo(parent: Path, undo: Callable[[], object]) -> None:
+    """A rename that the disk does not take is no rename."""
+    try:
+        sync_folder(parent)
+    except OSError:
+        with suppress(OSError):
+            undo()
+        raise
 
 
 def _exchange_files(fresh: Path, folder: Path, manifest: Manifest, name: str) -> None:

@@ -28,9 +28,9 @@ _SYNC_UNKNOWN = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, err
 _LETTERS = {
     errno.ENOSPC: "storage.full",
     errno.EDQUOT: "storage.full",
-    errno.EROFS: "storage.not-writable",
-    errno.EACCES: "storage.not-writable",
-    errno.EPERM: "storage.not-writable",
+    errno.EROFS: "storage.refused",
+    errno.EACCES: "storage.refused",
+    errno.EPERM: "storage.refused",
     errno.EFBIG: "storage.too-large",
     errno.EMFILE: "storage.too-many-open",
     errno.ENFILE: "storage.too-many-open",
@@ -45,8 +45,8 @@ def hash_file(path: Path, *, sync: bool = False) -> tuple[int, str]:
     """Size and sha256 of what the file holds now; with `sync`, also forced onto the disk."""
     hasher = hashlib.sha256()
     size = 0
-    block = memoryview(bytearray(BLOCK_BYTES))
     with path.open("rb", buffering=0) as file:
+        block = memoryview(bytearray(min(BLOCK_BYTES, os.fstat(file.fileno()).st_size + 1)))
         while count := file.readinto(block):
             hasher.update(block[:count])
             size += count
@@ -131,10 +131,11 @@ def letters(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def letters_of_writer(path: Path) -> Iterator[None]:
-    """What a given writer may meet at `path`: trouble with the disk becomes a letter, the rest stays itself.
+def letters_of_writer(target: Path, fresh: Path) -> Iterator[None]:
+    """What a given writer may meet in `fresh`: trouble with the disk becomes a letter about `target`.
 
-    Libraries written in Rust raise their own kinds of exception, with the number inside the text.
+    Everything else stays what it is. Libraries written in Rust raise their own kinds of exception,
+    with the number inside the text. A file elsewhere, which the writer wanted to read, is named itself.
     """
     try:
         yield
@@ -146,13 +147,19 @@ def letters_of_writer(path: Path) -> Iterator[None]:
             number = int(found.group(1))
         if number not in _LETTERS:
             raise
-        raise as_letter(number, path, os.strerror(number)) from error
+        named = error.filename if isinstance(error, OSError) else None
+        elsewhere = Path(named) if isinstance(named, str) and not Path(named).is_relative_to(fresh) else None
+        raise as_letter(number, elsewhere or target, os.strerror(number)) from error
 
 
 def as_letter(number: int, path: Path, reason: str) -> MachineError:
     id = _LETTERS.get(number, "storage.failed")
     if id == "storage.full":
-        return MachineError(id, where=path, free=human(free_bytes(path)))
+        try:
+            free = human(free_bytes(path))
+        except OSError:
+            free = "?"
+        return MachineError(id, where=path, free=free)
     return MachineError(id, where=path, reason=reason)
 
 

@@ -40,8 +40,12 @@ class Lock:
         with letters(self.folder):
             make_folder(Path(os.path.realpath(self.folder)))
             self._descriptor = self._acquire()
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, json.dumps(_card()).encode(), 0)
+            try:
+                os.ftruncate(self._descriptor, 0)
+                os.pwrite(self._descriptor, json.dumps(_card()).encode(), 0)
+            except OSError:
+                self.forget()
+                raise
         _watch_fork()
         _held.add(self)
         return self

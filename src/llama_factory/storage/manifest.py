@@ -129,6 +129,6 @@ def _spell(body: Mapping[str, Any]) -> bytes:
 
 def _safe(inside: str) -> str:
     path = PurePosixPath(inside)
-    if path.is_absolute() or ".." in path.parts or str(path) != inside:
+    if path.is_absolute() or ".." in path.parts or str(path) != inside or "\0" in inside:
         raise ValueError(inside)
     return inside

@@ -2,7 +2,7 @@
 
 In: nothing but the running process. Out: an `Owner` that fits into a file name, and a judgement.
 A pid alone says little: it is used again after a restart, and means another process in another
-container. So an owner is pid and start time inside one boot and one pid namespace.
+container. So an owner is pid and start time inside one pid namespace of one boot of one host.
 Deliberately never ends a process, and answers "unknown" rather than guess.
 """
 
@@ -15,41 +15,44 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-_PATTERN = re.compile(r"(\d+)\.(\d+)\.([0-9a-f]{8})\.([0-9a-f]{8})")
+_PATTERN = re.compile(r"(\d+)\.(\d+)\.([0-9a-f]{8})\.([0-9a-f]{8})\.([0-9a-f]{8})")
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """pid, start in clock ticks since boot, and hashes of the pid space (boot, namespace) and of the host."""
+    """pid, start in clock ticks since the boot, and short hashes of pid namespace, boot and host name."""
 
     pid: int
     start: int
-    space: str
+    namespace: str
+    boot: str
     host: str
 
     def __str__(self) -> str:
-        return f"{self.pid}.{self.start}.{self.space}.{self.host}"
+        return f"{self.pid}.{self.start}.{self.namespace}.{self.boot}.{self.host}"
 
 
 def myself() -> Owner:
     pid = os.getpid()
-    boot = _read("/proc/sys/kernel/random/boot_id")
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
         namespace = ""
-    return Owner(pid, _start(pid) or 0, _short(f"{boot} {namespace} {platform.node()}"), _short(platform.node()))
+    boot = _read("/proc/sys/kernel/random/boot_id")
+    return Owner(pid, _start(pid) or 0, _short(namespace), _short(boot), _short(platform.node()))
 
 
 def parse(text: str) -> Owner | None:
     found = _PATTERN.fullmatch(text)
-    return Owner(int(found[1]), int(found[2]), found[3], found[4]) if found else None
+    return Owner(int(found[1]), int(found[2]), found[3], found[4], found[5]) if found else None
 
 
 def lives(owner: Owner) -> bool | None:
     """None: the process table that knows it cannot be seen from here."""
     me = myself()
-    if owner.space != me.space:
+    if owner.host == me.host and owner.boot != me.boot:
+        return False
+    if (owner.host, owner.namespace) != (me.host, me.namespace):
         return None
     if Path("/proc/self/stat").exists():
         return _start(owner.pid) == owner.start

@@ -17,11 +17,11 @@ LETTERS: dict[str, Letter] = {
         zh="磁盘已满或配额已用尽（剩余 {free}）。原有内容保持不变。",
         zh_cure="请释放空间，或改用其他磁盘上的文件夹，然后重新执行同一命令。",
     ),
-    "storage.not-writable": Letter(
-        en="cannot be written: {reason}. What was there before is untouched.",
-        en_cure="Give yourself write permission there, or choose another folder.",
-        zh="无法写入：{reason}。原有内容保持不变。",
-        zh_cure="请为该位置授予写权限，或另选文件夹。",
+    "storage.refused": Letter(
+        en="access was refused: {reason}.",
+        en_cure="Give yourself the permission there, or choose another folder.",
+        zh="访问被拒绝：{reason}。",
+        zh_cure="请为自己授予该处的权限，或另选文件夹。",
     ),
     "storage.too-large": Letter(
         en="a file grew past the largest size allowed here ({reason}). What was there before is untouched.",
@@ -36,9 +36,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请提高限制，例如执行 `ulimit -n 4096`，然后重新执行同一命令。",
     ),
     "storage.failed": Letter(
-        en="the file system refused: {reason}. What was there before is untouched.",
+        en="the file system refused: {reason}.",
         en_cure="Check the disk and the path. If the disk reports errors, choose another one before training on.",
-        zh="文件系统拒绝了操作：{reason}。原有内容保持不变。",
+        zh="文件系统拒绝了操作：{reason}。",
         zh_cure="请检查磁盘和路径；若磁盘报错，请先更换磁盘再继续训练。",
     ),
     "storage.no-manifest": Letter(
