@@ -1,0 +1,92 @@
+"""From the name that the user wrote to a folder on this disk.
+
+In: `model_name_or_path` or one of `adapter_name_or_path`: a folder, or the name of a hub repository. Out: a
+folder that exists. Only the files that are used are fetched: safetensors and text, never pickles.
+
+Deliberately not here: whether the folder holds a usable model. That is `load.check_folder`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from llama_factory.errors import InputError, MachineError, nearest
+
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.jsonl", "*.tiktoken", "LICENSE*", "NOTICE*")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def locate(
+    name: str,
+    *,
+    revision: str = "main",
+    cache_dir: str | None = None,
+    token: str | None = None,
+    trust_remote_code: bool = False,
+) -> Path:
+    """The folder of that name, or the hub's snapshot of it."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if path.is_file():
+        if path.suffix == ".gguf":
+            raise InputError("model.gguf-file", where=name, file=name)
+        raise InputError("model.file-not-folder", where=name, folder=str(path.parent))
+    if _looks_like_a_path(name):
+        raise InputError("model.no-such-folder", where=name, nearest=_nearest_folder(path))
+    return _from_hub(name, revision, cache_dir, token, trust_remote_code)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    parent = Path(name).parent
+    return (
+        name.startswith((".", "/", "~"))
+        or not _HUB_NAME.fullmatch(name)  # a backslash, a colon, more than one slash
+        or (parent != Path() and parent.is_dir())
+    )
+
+
+def _nearest_folder(path: Path) -> str:
+    """The deepest part of the path that exists, and the name in it that is closest to what was asked for."""
+    there = path
+    wanted = path.name
+    while not there.is_dir() and there != there.parent:
+        there, wanted = there.parent, there.name
+    if not there.is_dir():
+        return ""
+    try:
+        names = [child.name for child in there.iterdir() if child.is_dir()]
+    except OSError:
+        return ""
+    return nearest(wanted, names)
+
+
+def _from_hub(name: str, revision: str, cache_dir: str | None, token: str | None, code: bool) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    patterns = [*WANTED, "*.py"] if code else list(WANTED)
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token, allow_patterns=patterns)
+        )
+    except GatedRepoError as error:
+        raise InputError("model.gated", where=name) from error
+    except RepositoryNotFoundError as error:
+        raise InputError("model.not-on-hub", where=name) from error
+    except RevisionNotFoundError as error:
+        raise InputError("model.no-such-revision", where=name, revision=revision) from error
+    except HFValidationError as error:
+        raise InputError("model.no-such-folder", where=name, nearest=_nearest_folder(Path(name))) from error
+    except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
+        raise InputError("model.unreachable", where=name) from error
+    except OSError as error:
+        raise MachineError("model.hub-failed", where=name, found=str(error)) from error

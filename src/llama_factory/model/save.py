@@ -1,0 +1,188 @@
+"""What training made, as files that other programs read.
+
+In: the trained module, its fp32 masters, the run, an empty folder. Out, for LoRA: `adapter_model.safetensors` in
+fp32 and `adapter_config.json`, peft's own format; for full and freeze: the base's weight files with the trained
+values in them, in the dtype that they were trained in, and the base's other files. Always `llama_factory.json`,
+which knows the base by hash. Everything written is opened again and looked at before this returns.
+
+Deliberately not here: whole-or-absent (the caller gives a folder of `storage.write_directory`), the tokenizer and
+the template (`renderer.files()`), merging (`export`).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_factory.errors import ProofError
+from llama_factory.model import adapters, fingerprint, weights
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from llama_factory.config import Run
+
+SHARD_BYTES = 5 * weights.GB
+NOT_THE_MODEL = (
+    *weights.PICKLES, ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json", ".lock", ".metadata"
+)  # fmt: skip
+
+
+def trained_files(
+    module: nn.Module,
+    masters: Mapping[str, Tensor],
+    run: Run,
+    folder: Path,
+    *,
+    base_folder: Path,
+    template_text: str,
+    template_fingerprint: str,
+) -> None:
+    """Write the trained weights into `folder`, which exists and is the caller's to publish.
+
+    masters: the true trained values by their names in `module.named_parameters()`; what is not in it is taken
+    from the module.
+    """
+    kind = str(run.method.finetuning_type)
+    if kind == "lora":
+        _adapter(module, masters, run, folder)
+    else:
+        _whole_model(module, masters, base_folder, folder)
+    born = fingerprint.Birth(
+        base=run.model.model_name_or_path or "",
+        base_weights=fingerprint.weights(base_folder),
+        base_config=fingerprint.config(base_folder),
+        template=template_text,
+        template_fingerprint=template_fingerprint,
+        method=adapters.settings_for_note(run),
+        versions=fingerprint.versions(),
+    )
+    (folder / fingerprint.NOTE).write_text(born.text(), encoding="utf-8")
+
+
+def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    name = "default"
+    tensors = {}
+    for key, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            value = masters.get(key, parameter).detach().to("cpu", torch.float32)
+            tensors[_file_key(key, name)] = value.contiguous().clone()
+    save_file(tensors, folder / adapters.ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    config = cast(Any, module).peft_config[name].to_dict()
+    config |= {
+        "base_model_name_or_path": run.model.model_name_or_path,
+        "revision": run.model.model_revision,
+        "inference_mode": True,
+    }
+    text = json.dumps(_plain(config), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+    (folder / adapters.ADAPTER_CONFIG).write_text(text, encoding="utf-8")
+    _look_again(folder / adapters.ADAPTER_WEIGHTS, tensors)
+
+
+def _file_key(name: str, adapter: str) -> str:
+    """`model.x.lora_A.default.weight` in the module is `base_model.model.model.x.lora_A.weight` in peft's files."""
+    return "base_model.model." + name.replace(f".{adapter}.", ".", 1)
+
+
+def _plain(value: Any) -> Any:
+    """Sets and enums of peft's configuration as JSON knows them, in a stable order."""
+    if isinstance(value, dict):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(inner) for inner in value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner) for inner in value]
+    return getattr(value, "value", value)
+
+
+def _whole_model(module: nn.Module, masters: Mapping[str, Tensor], base_folder: Path, folder: Path) -> None:
+    """The base's files with the trained values in their places, in the dtype that the module computes in."""
+    own = dict(module.named_parameters())
+    for name, master in masters.items():
+        if not _same(own[name], master.to(own[name].dtype)):
+            raise ProofError("model.weights-behind-masters", where=name)
+    state = weights.of_module(module)
+    known = weights.entries(base_folder)
+    kept = without_aliases(state, known)
+    main = _torch_name(next(iter(own.values())))
+    dtypes = {key: _torch_name(kept[key]) if key in kept else main for key in known if known[key].is_float}
+    weights.write(base_folder, kept, folder, dtypes=dtypes, shard_bytes=SHARD_BYTES)
+    copy_other_files(base_folder, folder)
+    set_dtype(folder / "config.json", main)
+    for file in weights.files(folder):
+        _look_again(file, {key: kept[key] for key, _, _ in weights.header(file) if key in kept})
+
+
+def without_aliases(state: Mapping[str, Tensor], known: Mapping[str, object]) -> dict[str, Tensor]:
+    """Leave out second names of tied tensors that the base's files do not have either."""
+    kept_memory = {value.data_ptr() for key, value in state.items() if key in known}
+    return {key: value for key, value in state.items() if key in known or value.data_ptr() not in kept_memory}
+
+
+def copy_other_files(source: Path, target: Path) -> list[str]:
+    """Copy every file of the folder that is not weights: configuration, tokenizer, licence, code."""
+    copied: list[str] = []
+    for file in sorted(source.rglob("*")):
+        relative = file.relative_to(source)
+        hidden = any(part.startswith(".") or part == "__pycache__" for part in relative.parts)
+        if hidden or not file.is_file() or _is_ours(relative) or file.name.endswith(NOT_THE_MODEL):
+            continue
+        (target / relative).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target / relative)
+        copied.append(relative.as_posix())
+    return copied
+
+
+def _is_ours(relative: Path) -> bool:
+    """Files that tell how one folder came to be, or that a run left beside its result."""
+    first = relative.parts[0]
+    return relative.name in OUR_FILES or (len(relative.parts) > 1 and first.startswith(("checkpoint-", "runs")))
+
+
+OUR_FILES = frozenset({
+    "MANIFEST.json", "export_report.json", fingerprint.NOTE, "trainer_log.jsonl", "trainer_state.json",
+    "resolved_config.yaml", "training_loss.png", "training_args.bin", "all_results.json", "train_results.json",
+})  # fmt: skip
+
+
+def set_dtype(file: Path, dtype: str) -> None:
+    """Let `config.json` say the dtype that its weights have; nothing else in it is touched."""
+    said = json.loads(file.read_text("utf-8"))
+    old = said.pop("torch_dtype", None)
+    if old == dtype and "dtype" not in said:
+        return
+    said["dtype"] = dtype
+    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _look_again(file: Path, expected: Mapping[str, Tensor]) -> None:
+    """Open what was written: every key there, every value the same, every number finite."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as opened:
+        found = set(opened.keys())
+        for key, value in expected.items():
+            if key not in found:
+                raise ProofError("model.written-wrong", where=file, key=key)
+            again = opened.get_tensor(key)
+            if not _same(again, value):
+                raise ProofError("model.written-wrong", where=file, key=key)
+            if again.is_floating_point() and not math.isfinite(float(again.float().abs().sum())):
+                raise ProofError("model.not-finite", where=file, key=key)
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    import torch
+
+    return one.dtype == other.dtype and torch.equal(one.detach().cpu(), other.detach().cpu())
+
+
+def _torch_name(value: Tensor) -> str:
+    return str(value.dtype).removeprefix("torch.")
