@@ -1,0 +1,289 @@
+"""The loop: a policy, a source of steps and an objective go in, a trained policy comes out.
+
+In: values only (`ports`); out: `FitResult`, and on the disk what `checkpoints` was asked to keep. One step is:
+take rows, forward and backward of each micro-batch, look at the numbers, clip, update, tell, evaluate, save.
+The update is made only after loss and gradient were seen to be finite and the gradient not to be zero.
+It deliberately knows no stage, no data and no loss, prints nothing, and catches no error that it cannot answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, NoReturn
+
+import torch
+from torch import Tensor
+
+from llama_factory.errors import DivergedError, Interrupted, LlamaFactoryError
+from llama_factory.records import Finding, Step
+from llama_factory.trainer import randomness
+from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.checkpoints import Checkpoints, State
+from llama_factory.trainer.masters import Masters
+from llama_factory.trainer.meter import Meter
+from llama_factory.trainer.observers.listeners import Listeners
+from llama_factory.trainer.optimizer import Optimizer
+from llama_factory.trainer.plan import FitPlan, Strategy, due
+from llama_factory.trainer.ports import NO_METRICS, Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
+from llama_factory.trainer.signals import LeaveNow, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class FitResult:
+    """What became of the run.
+
+    first_step, step: where this process began and ended. loss: mean over its steps, None if it had none to do.
+    masters: the trained values in fp32 by parameter name. metrics: of the last evaluation.
+    """
+
+    first_step: int
+    step: int
+    epoch: float
+    loss: float | None
+    tokens: int
+    elapsed_s: float
+    masters: Mapping[str, Tensor]
+    metrics: Mapping[str, float]
+    resumed_from: Path | None
+    folder: Path | None
+
+
+def fit(
+    policy: P,
+    source: Source,
+    objective: Objective[P],
+    plan: FitPlan,
+    *,
+    observers: Sequence[Observer] = (),
+    checkpoints: Checkpoints | None = None,
+    evaluate: Evaluate | None = None,
+    origin: Origin = str,
+) -> FitResult:
+    """Train to the end of the plan, from the checkpoint that `checkpoints` finds or from the beginning.
+
+    Seeds all generators with `plan.seed`. Without `checkpoints` nothing is written. A signal ends it after the
+    current step with `Interrupted`, a number that is not finite with `DivergedError`; both save the last good state.
+    """
+    with Stop() as stop, Masters(policy.trainable(), master_dtype=plan.master_dtype) as masters:
+        total = plan.total_steps(source.steps_per_epoch)
+        listeners = Listeners(observers)
+        optimizer = Optimizer(masters, policy.module, plan)
+        meter = Meter(total, time.monotonic())
+        loop = _Loop(
+            policy, source, objective, plan, listeners, checkpoints, evaluate, origin,
+            stop, masters, optimizer, meter, total,
+        )  # fmt: skip
+        try:
+            loop.begin()
+            loop.run()
+            return loop.finish()
+        except LeaveNow:
+            raise Interrupted("trainer.left-at-once", step=loop.step, kept=loop.kept or "-") from None
+        finally:
+            listeners.ended()
+
+
+@dataclass(slots=True)
+class _Loop(Generic[P]):
+    """One run in progress. `step` counts updates made, `kept` is the last checkpoint known to be whole."""
+
+    policy: P
+    source: Source
+    objective: Objective[P]
+    plan: FitPlan
+    listeners: Listeners
+    checkpoints: Checkpoints | None
+    evaluate: Evaluate | None
+    origin: Origin
+    stop: Stop
+    masters: Masters
+    optimizer: Optimizer
+    meter: Meter
+    total: int
+    first_step: int = 0
+    step: int = 0
+    epoch: float = 0.0
+    evaluation_due: bool = False
+    metrics: Mapping[str, float] = NO_METRICS
+    kept: Path | None = None
+    resumed_from: Path | None = None
+
+    def begin(self) -> None:
+        """Seed, find the checkpoint to go on from, and tell where the run stands."""
+        randomness.sow(self.plan.seed)
+        found = self.checkpoints.find(self.masters.values) if self.checkpoints else None
+        if found and found.state:
+            self.kept = self.resumed_from = found.folder
+            self._restore(found.state)
+        trained = sum(value.numel() for value in self.masters.values.values())
+        per_epoch = self.source.steps_per_epoch
+        self.listeners.started(Start(self.step, self.total, per_epoch, trained, self.resumed_from))
+        for finding in (*(found.findings if found else ()), *self._standing(found.state if found else None)):
+            self.listeners.noticed(finding)
+
+    def run(self) -> None:
+        self.policy.module.train()
+        if self.evaluation_due:
+            self._evaluate()
+        while self.step < self.total:
+            if self.stop.requested:
+                self._leave()
+            source_state, random_state = self.source.state(), randomness.capture()
+            began = time.monotonic()
+            step = self.source.next_step()
+            rate = self.plan.rate(self.step, self.total)
+            try:
+                loss, norm = self._update(step, rate)
+            except DivergedError as error:
+                raise self._diverged(error, source_state, random_state) from None
+            self.step, self.epoch = self.step + 1, step.epoch
+            self.meter.add(loss, step.tokens, time.monotonic() - began)
+            self.source.on_update(self.step)
+            self._after(loss, norm, rate)
+
+    def finish(self) -> FitResult:
+        self._refuse_broken_weights()
+        folder = self.checkpoints.publish(self.masters.tensors()) if self.checkpoints else None
+        return FitResult(
+            first_step=self.first_step,
+            step=self.step,
+            epoch=self.epoch,
+            loss=self.meter.mean_loss,
+            tokens=self.meter.tokens,
+            elapsed_s=self.meter.elapsed_s(time.monotonic()),
+            masters=self.masters.tensors(),
+            metrics=self.metrics,
+            resumed_from=self.resumed_from,
+            folder=folder,
+        )
+
+    def _update(self, step: Step, rate: float) -> tuple[StepLoss, float]:
+        """One update of the weights, or an error before it."""
+        number = self.step + 1
+        loss = accumulate(self.policy, self.objective, step, number=number, origin=self.origin)
+        norm = self.masters.gradient_norm()
+        if not 0.0 < norm < float("inf"):
+            rows = name_rows(step.batches, self.origin)
+            if norm == 0.0:
+                raise DivergedError("trainer.gradient-zero", step=number, loss=loss.loss, rows=rows, kept="")
+            first = next((n for n, g in self.masters.gradients().items() if not torch.isfinite(g).all()), "-")
+            raise DivergedError(
+                "trainer.gradient-not-finite", step=number, found=norm, parameter=first, rows=rows, kept=""
+            )
+        self.masters.clip(norm, self.plan.max_grad_norm)
+        self.optimizer.step(rate)
+        self.masters.forget_gradients()
+        self.masters.to_working()
+        return loss, norm
+
+    def _after(self, loss: StepLoss, norm: float, rate: float) -> None:
+        """Tell, evaluate, save: what is due after this step, in this order."""
+        plan, now = self.plan, time.monotonic()
+        self.listeners.stepped(self.meter.of_step(self.step, self.epoch, loss, rate, norm, now))
+        if self.step % plan.logging_steps == 0 or self.step == self.total:
+            self.listeners.logged(self.meter.of_window(self.step, self.epoch, rate, norm, now))
+        if self.evaluate and self._due(plan.eval_strategy, plan.eval_steps):
+            self.evaluation_due = True
+            self._evaluate()
+        if self._due(plan.save_strategy, plan.save_steps):
+            self._save()
+
+    def _due(self, strategy: Strategy, every: int) -> bool:
+        return due(strategy, every, step=self.step, total=self.total, steps_per_epoch=self.source.steps_per_epoch)
+
+    def _evaluate(self) -> None:
+        """Changes nothing that training depends on, so a signal may break it off; it is then done after the resume."""
+        if not self.evaluate:
+            return
+        before = randomness.capture()
+        self.policy.module.eval()
+        try:
+            with torch.no_grad():
+                metrics = self.stop.unless_stopped(self.evaluate)
+        finally:
+            self.policy.module.train()
+            randomness.put_back(before)
+        self.evaluation_due = metrics is None
+        if metrics is not None:
+            self._tell_evaluation(metrics)
+
+    def _tell_evaluation(self, metrics: Mapping[str, float]) -> None:
+        self.metrics = metrics
+        now = time.monotonic()
+        left = self.meter.remaining_s(self.step, now)
+        told = Evaluation(self.step, self.total, self.epoch, metrics, self.meter.elapsed_s(now), left)
+        self.listeners.evaluated(told)
+        for name, value in metrics.items():
+            if not math.isfinite(value):
+                values = {"name": name, "found": value, "step": self.step}
+                self.listeners.noticed(Finding("trainer.evaluation-not-finite", "warning", values=values))
+
+    def _save(self, state: State | None = None) -> None:
+        if not self.checkpoints:
+            return
+        self._refuse_broken_weights()
+        self.kept = self.checkpoints.save(state or self._state())
+        self.listeners.saved(self.step, self.kept)
+
+    def _has_news(self) -> bool:
+        """Whether steps were made that no checkpoint has."""
+        return bool(self.checkpoints and self.step > self.first_step and self.kept != self.checkpoints.at(self.step))
+
+    def _refuse_broken_weights(self) -> None:
+        if not self.masters.finite():
+            raise DivergedError("trainer.weights-not-finite", step=self.step, kept=self.kept or "-")
+
+    def _leave(self) -> NoReturn:
+        """Asked to stop: save what is new, then go, naming where it lies."""
+        if self._has_news():
+            self._save()
+        id = "trainer.interrupted" if self.kept else "trainer.interrupted-unsaved"
+        raise Interrupted(id, signal=self.stop.requested, step=self.step, total=self.total, kept=self.kept or "-")
+
+    def _diverged(self, error: DivergedError, source: Mapping[str, int], random: Mapping[str, Tensor]) -> DivergedError:
+        """Save the state before the bad step, as the step was not made, and name it in the letter."""
+        if self._has_news():
+            with suppress(LlamaFactoryError):  # the disk may be full as well: the first trouble is the one to tell
+                self._save(replace(self._state(), source=source, randomness=random))
+        return DivergedError(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
+
+    def _state(self) -> State:
+        return State(
+            step=self.step,
+            total_steps=self.total,
+            epoch=self.epoch,
+            masters=self.masters.tensors(),
+            optimizer=self.optimizer.state(),
+            randomness=randomness.capture(),
+            source=self.source.state(),
+            meter=self.meter.state(time.monotonic()),
+            evaluation_due=self.evaluation_due,
+        )
+
+    def _restore(self, state: State) -> None:
+        self.step = self.first_step = state.step
+        self.epoch = state.epoch
+        self.evaluation_due = state.evaluation_due
+        self.masters.load(state.masters)
+        self.optimizer.load(state.optimizer)
+        self.source.restore(state.source)
+        self.meter.restore(state.meter)
+        randomness.put_back(state.randomness)
+
+    def _standing(self, state: State | None) -> Iterator[Finding]:
+        """What to say about a run that goes on."""
+        if state is None:
+            return
+        values = {"step": self.step, "total": self.total, "epoch": f"{self.epoch:.2f}"}
+        if self.step >= self.total:
+            yield Finding("trainer.nothing-left", "note", str(self.kept), values)
+            return
+        yield Finding("trainer.resumed", "note", str(self.kept), values)
+        if state.total_steps != self.total:
+            values = {"then": state.total_steps, "now": self.total}
+            yield Finding("trainer.other-length", "note", str(self.kept), values)

@@ -1,0 +1,60 @@
+"""What a training run is asked to do, as one frozen value. The recipe writes it from the configuration.
+
+In: numbers. Out: `FitPlan` and the two questions it answers: how many steps, and what is due after one.
+Field names are the YAML keys. It reads no file and no configuration object.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from llama_factory.trainer.schedule import SCHEDULES, warmup_updates
+
+Strategy = Literal["no", "steps", "epoch"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitPlan:
+    """`master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16."""
+
+    num_train_epochs: float = 3.0
+    max_steps: int = -1
+    seed: int = 42
+    master_dtype: Literal["float32", "bfloat16"] = "float32"
+
+    optim: str = "adamw_torch"
+    learning_rate: float = 5e-5
+    weight_decay: float = 0.0
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adam_epsilon: float = 1e-8
+    max_grad_norm: float = 1.0
+
+    lr_scheduler_type: str = "linear"
+    warmup_ratio: float = 0.0
+    warmup_steps: int = 0
+
+    logging_steps: int = 10
+    eval_strategy: Strategy = "no"
+    eval_steps: int = 500
+    save_strategy: Strategy = "steps"
+    save_steps: int = 500
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """`max_steps` when it is given, else the epochs' worth, a broken last epoch rounded up to a step."""
+        return self.max_steps if self.max_steps > 0 else math.ceil(self.num_train_epochs * steps_per_epoch)
+
+    def rate(self, done: int, total: int) -> float:
+        """The learning rate of the next update, `done` updates having been made."""
+        warmup = warmup_updates(total, warmup_steps=self.warmup_steps, warmup_ratio=self.warmup_ratio)
+        return self.learning_rate * SCHEDULES[self.lr_scheduler_type](done, warmup, total)
+
+
+def due(strategy: Strategy, every: int, *, step: int, total: int, steps_per_epoch: int) -> bool:
+    """Whether something with this strategy happens after `step`. After the last step it always does."""
+    if strategy == "no":
+        return False
+    period = every if strategy == "steps" else steps_per_epoch
+    return step == total or step % period == 0
