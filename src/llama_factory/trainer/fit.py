@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Generic, NoReturn
 
@@ -29,7 +29,7 @@ from llama_factory.trainer.meter import Meter
 from llama_factory.trainer.observers.listeners import Listeners
 from llama_factory.trainer.optimizer import Optimizer
 from llama_factory.trainer.plan import FitPlan, Strategy, due
-from llama_factory.trainer.ports import NO_METRICS, Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
+from llama_factory.trainer.ports import Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
 from llama_factory.trainer.signals import LeaveNow, Stop
 
 
@@ -109,7 +109,7 @@ class _Loop(Generic[P]):
     step: int = 0
     epoch: float = 0.0
     evaluation_due: bool = False
-    metrics: Mapping[str, float] = NO_METRICS
+    metrics: Mapping[str, float] = field(default_factory=dict)
     kept: Path | None = None
     resumed_from: Path | None = None
 

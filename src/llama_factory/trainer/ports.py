@@ -9,14 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from llama_factory.records import Batch, Finding, Step
-
-NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
 
 class PolicyLike(Protocol):
@@ -108,7 +105,7 @@ class Progress:
     tokens_per_second: float
     elapsed_s: float
     remaining_s: float
-    terms: Mapping[str, float] = field(default=NO_METRICS)
+    terms: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

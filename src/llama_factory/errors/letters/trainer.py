@@ -53,7 +53,7 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请降低 `learning_rate`，并从最近的正常状态继续：{kept}。",
     ),
     "trainer.nothing-to-learn": Letter(
-        en="step {step} has nothing to learn from: the weights of `{term}` add up to 0 or are not finite. Rows: {rows}.",
+        en="nothing to learn from in step {step}: weights of `{term}` add up to 0 or are not finite. Rows: {rows}.",
         en_cure="Remove these rows, or give them an answer that is trained.",
         zh="第 {step} 步没有可学习的内容：`{term}` 的权重之和为 0 或不是有限数值。数据行：{rows}。",
         zh_cure="请删除这些数据行，或为其提供参与训练的回答。",
@@ -86,11 +86,11 @@ LETTERS: dict[str, Letter] = {
     ),
     "trainer.other-settings": Letter(
         en="this checkpoint was made with other settings ({differences}).",
-        en_cure="Give `resume_from_checkpoint: true` to go on with the new ones, `overwrite_output_dir: true` to delete "
-        "it and start anew, or choose another `output_dir`.",
+        en_cure="Give `resume_from_checkpoint: true` to go on with the new ones, `overwrite_output_dir: true` to "
+        "delete it and start anew, or choose another `output_dir`.",
         zh="该检查点使用了不同的设置（{differences}）。",
-        zh_cure="设置 `resume_from_checkpoint: true` 以新设置继续，设置 `overwrite_output_dir: true` 以删除它并重新开始，"
-        "或另选 `output_dir`。",
+        zh_cure="设置 `resume_from_checkpoint: true` 以新设置继续，设置 `overwrite_output_dir: true` 以删除它并重新"
+        "开始，或另选 `output_dir`。",
     ),
     "trainer.settings-changed": Letter(
         en="settings differ from those of the checkpoint ({differences}).",
