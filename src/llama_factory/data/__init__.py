@@ -1,0 +1,24 @@
+"""Rows of files -> token arrays on disk -> steps for the loop.
+
+`prepare` reads, converts, renders and stores what a run names; `batches` makes steps of it and
+`evaluation_batches` one pass over it. The renderer is passed in. No torch here.
+"""
+
+from __future__ import annotations
+
+from llama_factory.data.batching import StepSource, batches, evaluation_batches
+from llama_factory.data.preparing import Prepared, prepare
+from llama_factory.data.store import StoredRow, TokenStore
+from llama_factory.data.summary import DataSetSummary, Summary
+
+__all__ = [
+    "DataSetSummary",
+    "Prepared",
+    "StepSource",
+    "StoredRow",
+    "Summary",
+    "TokenStore",
+    "batches",
+    "evaluation_batches",
+    "prepare",
+]

@@ -1,0 +1,152 @@
+"""Rows -> steps: which rows make one update of the weights, and how a step is cut into micro-batches.
+
+In: a `TokenStore`, rows a step, a token budget, a seed. Out: `Step`s without end. Everything is a pure
+function of (seed, epoch, step), so a state is three numbers and a restored source goes on to the bit.
+
+The budget decides only how a step is *cut*: the rows of a step and the counts its sums are divided by
+are the same for any budget, and so is the gradient. It deliberately does not pad, does not touch the
+tokens one by one, does not know a loss beyond the name of its count, and starts no worker: a row is a
+slice of a memory map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llama_factory.data.store import TokenStore
+from llama_factory.errors import InputError
+from llama_factory.records import Batch, Step
+
+STATE_KEYS = ("epoch", "step", "rows", "rows_per_step", "seed", "shuffle", "content")
+
+
+def batches(
+    store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str = "sft"
+) -> StepSource:
+    """A source of steps over `store`; `term` names the count of each step: {"sft": sum of the weights}."""
+    return StepSource(
+        store,
+        rows_per_step=rows_per_step,
+        micro_batch_tokens=micro_batch_tokens,
+        seed=seed,
+        shuffle=shuffle,
+        term=term,
+    )
+
+
+def evaluation_batches(store: TokenStore, micro_batch_tokens: int) -> Iterator[Batch]:
+    """Every row once, longest first, so that the largest batch shows at once whether it fits."""
+    for rows in cut(np.arange(len(store), dtype=np.int64), store.lengths, micro_batch_tokens):
+        yield lay_out(store, rows)
+
+
+class StepSource:
+    """Endless epochs; each is a fresh permutation of all rows, its last step may be smaller."""
+
+    def __init__(
+        self, store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str
+    ) -> None:
+        if len(store) == 0 or rows_per_step < 1 or micro_batch_tokens < 1:
+            raise ValueError("a source needs rows, at least one row a step and at least one token a micro-batch")
+        self._store = store
+        self._rows_per_step = rows_per_step
+        self._budget = micro_batch_tokens
+        self._seed = seed
+        self._shuffle = shuffle
+        self._term = term
+        self._epoch = 0
+        self._step = 0
+        self._content = int(store.fingerprint[:12], 16)
+        self._order_R = self._permutation()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self._store) // self._rows_per_step)
+
+    def next_step(self) -> Step:
+        """The next step; `Step.epoch` is how many epochs are done once it is taken."""
+        if self._step == self.steps_per_epoch:
+            self._epoch, self._step = self._epoch + 1, 0
+            self._order_R = self._permutation()
+        first = self._step * self._rows_per_step
+        rows = self._order_R[first : first + self._rows_per_step]
+        self._step += 1
+        return Step(
+            batches=tuple(lay_out(self._store, some) for some in cut(rows, self._store.lengths[rows], self._budget)),
+            counts={self._term: float(self._store.supervised[np.sort(rows)].sum())},
+            epoch=self._epoch + self._step / self.steps_per_epoch,
+        )
+
+    def state(self) -> dict[str, int]:
+        """Where the source stands, and what it stands on."""
+        return {
+            "epoch": self._epoch,
+            "step": self._step,
+            "rows": len(self._store),
+            "rows_per_step": self._rows_per_step,
+            "seed": self._seed,
+            "shuffle": int(self._shuffle),
+            "content": self._content,
+        }
+
+    def restore(self, state: Mapping[str, int]) -> None:
+        """Go on from `state`. Other rows, another seed or other steps are refused: nothing would be exact."""
+        mine = self.state()
+        for key in STATE_KEYS[2:]:
+            if state.get(key) != mine[key]:
+                raise InputError("data.state-differs", what=key, saved=state.get(key), now=mine[key])
+        epoch, step = int(state["epoch"]), int(state["step"])
+        if epoch < 0 or not 0 <= step <= self.steps_per_epoch:
+            raise InputError("data.state-differs", what="step", saved=step, now=self.steps_per_epoch)
+        self._epoch, self._step = epoch, step
+        self._order_R = self._permutation()
+
+    def on_update(self, version: int) -> None:
+        """Rows of a file do not depend on the weights; sources that generate their rows listen here."""
+
+    def _permutation(self) -> NDArray[np.int64]:
+        if not self._shuffle:
+            return np.arange(len(self._store), dtype=np.int64)
+        return permutation(len(self._store), self._seed, self._epoch)
+
+
+def permutation(size: int, *seed: int) -> NDArray[np.int64]:
+    """0..size-1 in an order given by the seed alone.
+
+    Sorted by raw bits: numpy keeps those the same in every version, which it does not promise for
+    `Generator.permutation`, and a run may be resumed after an upgrade.
+    """
+    bits = np.random.PCG64(np.random.SeedSequence([number % 2**64 for number in seed])).random_raw(size)
+    return np.argsort(bits, kind="stable").astype(np.int64)
+
+
+def cut(rows: NDArray[np.int64], length_R: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
+    """Groups of rows with at most `budget` tokens, longest first; a longer row stands alone."""
+    by_length = np.lexsort((rows, -length_R))
+    group: list[int] = []
+    tokens = 0
+    for at in by_length.tolist():
+        length = int(length_R[at])
+        if group and tokens + length > budget:
+            yield rows[group]
+            group, tokens = [], 0
+        group.append(at)
+        tokens += length
+    if group:
+        yield rows[group]
+
+
+def lay_out(store: TokenStore, rows: NDArray[np.int64]) -> Batch:
+    """The rows end to end, copied out of the map in one pass."""
+    found = [store.row(int(row)) for row in rows]
+    offsets = np.zeros(len(found) + 1, dtype=np.int64)
+    np.cumsum([row.ids_T.size for row in found], out=offsets[1:])
+    return Batch(
+        ids_T=np.concatenate([row.ids_T for row in found]),
+        weight_T=np.concatenate([row.weight_T for row in found]),
+        offsets=offsets,
+        rows=np.asarray(rows, dtype=np.int64),
+    )

@@ -1,0 +1,235 @@
+"""One data set's file -> one folder of rendered rows, read once, in chunks.
+
+In: an `Entry`, a renderer, the options that shape rows. Out: a filled folder and an `Account` of what was
+found. Memory holds one chunk of rows, whatever the size of the file. It deliberately knows no cache and no
+key: `data.caching` decides whether this runs at all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from llama_factory.data.fitting import Fitting, fit, trained
+from llama_factory.data.formats import SAMPLE, Converter, choose
+from llama_factory.data.reading import Row, read_rows
+from llama_factory.data.registry import Entry, bad_column
+from llama_factory.data.summary import LISTED, Account, as_finding
+from llama_factory.data.writing import PartWriter
+from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors
+from llama_factory.records import Conversation, Finding, Rendered
+
+CHUNK_ROWS = 512
+ERRORS_SHOWN = 5
+ROWS_READ_ON = 100_000
+"""After a bad row that stops the run: how many more rows are looked at, to name several at once."""
+
+KEYS_KEPT = 1000
+"""A file may use its keys as values; more than so many different ones are not remembered."""
+
+PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][A-Za-z0-9_.]*\s*\}\}")
+
+
+class Renders(Protocol):
+    """The part of `render.Renderer` that this room needs."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def render(self, conversation: Conversation) -> Rendered: ...
+
+    def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | LlamaFactoryError]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What shapes the rows beside the file, the registry and the renderer; `on_bad_row` only stops or not."""
+
+    cutoff_len: int
+    fitting: Fitting
+    max_samples: int | None
+    on_bad_row: Literal["error", "skip"]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Counts and findings while a file is read."""
+
+    read: int = 0
+    bad: int = 0
+    too_long: int = 0
+    lost: int = 0
+    shortened: int = 0
+    longest: int = 0
+    bad_rows: list[LlamaFactoryError] = field(default_factory=list)
+    long_rows: list[Finding] = field(default_factory=list)
+    keys: set[str] = field(default_factory=set)
+    placeholders: int = 0
+    first_placeholder: Finding | None = None
+
+
+def build(
+    entry: Entry,
+    renderer: Renders,
+    options: Options,
+    folder: Path,
+    key: Mapping[str, Any],
+    progress: Callable[[int], None],
+) -> None:
+    """Fill `folder`; `meta.json` holds the file's name, the key and the account."""
+    rows = islice(read_rows(entry.path, entry.shown), options.max_samples)
+    sample = list(islice(rows, SAMPLE))
+    converter = choose(entry, [row for row in sample if not isinstance(row, DataError)] or _only_bad(sample, options))
+    tally = _Tally()
+    with PartWriter(folder) as writer:
+        for chunk in _chunks(chain(sample, rows), converter, options, tally):
+            _render_chunk(chunk, renderer, options, tally, writer)
+            progress(tally.read)
+            if options.on_bad_row == "error" and tally.bad:
+                break
+        if options.on_bad_row == "error" and tally.bad:
+            raise several(tally.bad_rows, tally.bad)
+        _refuse_unseen_columns(entry, converter, tally)
+        if writer.rows == 0:
+            raise DataError(
+                "data.no-rows-left", where=entry.shown, read=tally.read, bad=tally.bad, long=tally.lost,
+                longest=tally.longest, limit=options.cutoff_len,
+            )  # fmt: skip
+        account = _account(entry, converter, tally, writer.rows)
+        writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
+
+
+def several(errors: Sequence[LlamaFactoryError], count: int) -> LlamaFactoryError:
+    """One letter for one bad row; for more, the first few and how many were seen."""
+    if count == 1:
+        return errors[0]
+    shown = list(errors[:ERRORS_SHOWN])
+    if count > len(shown):
+        shown.append(DataError("data.more-bad-rows", count=count - len(shown)))
+    return SeveralErrors(shown)
+
+
+def _only_bad(sample: Sequence[Row | DataError], options: Options) -> list[Row]:
+    """No row of the sample can be read: its first letter says more than a guess at the format."""
+    bad = [error for error in sample if isinstance(error, DataError)]
+    if bad:
+        raise several(bad, len(bad)) if options.on_bad_row == "error" else bad[0]
+    return []
+
+
+def _chunks(
+    rows: Iterator[Row | DataError], converter: Converter, options: Options, tally: _Tally
+) -> Iterator[list[Conversation]]:
+    """Conversations, some hundred at a time. Once a bad row has stopped the run, rows are only looked at."""
+    chunk: list[Conversation] = []
+    stopped_at = 0
+    for row in rows:
+        tally.read += 1
+        try:
+            if isinstance(row, DataError):
+                raise row
+            tally.keys.update(row[1] if len(tally.keys) < KEYS_KEPT else row[1].keys() & converter.named.values())
+            conversation = converter.convert(row[1], row[0])
+        except DataError as error:
+            _bad(error, tally)
+            stopped_at = stopped_at or tally.read
+        else:
+            if not (stopped_at and options.on_bad_row == "error"):
+                _look_for_placeholders(conversation, tally)
+                chunk.append(conversation)
+        if len(chunk) == CHUNK_ROWS:
+            yield chunk
+            chunk = []
+        if options.on_bad_row == "error" and stopped_at:
+            chunk = []
+            if tally.bad >= ERRORS_SHOWN or tally.read - stopped_at >= ROWS_READ_ON:
+                return
+    yield chunk
+
+
+def _render_chunk(
+    chunk: Sequence[Conversation], renderer: Renders, options: Options, tally: _Tally, writer: PartWriter
+) -> None:
+    rows: list[Rendered] = []
+    results = renderer.render_many(chunk)
+    if len(results) != len(chunk):
+        raise OurFault("data.renderer-count", expected=len(chunk), found=len(results))
+    for conversation, result in zip(chunk, results, strict=True):
+        try:
+            if isinstance(result, LlamaFactoryError):
+                raise result
+            if result.ids_T.size > options.cutoff_len:
+                rows += _too_long(conversation, result, renderer, options, tally)
+            elif trained(result) > 0:
+                rows.append(result)
+            else:
+                raise DataError("data.nothing-to-learn", where=conversation.origin)
+        except LlamaFactoryError as error:
+            _bad(error, tally)
+    writer.append(rows)
+
+
+def _too_long(
+    conversation: Conversation, result: Rendered, renderer: Renders, options: Options, tally: _Tally
+) -> Sequence[Rendered]:
+    length = int(result.ids_T.size)
+    fitted = fit(options.fitting, conversation, result, renderer.render, options.cutoff_len)
+    tally.too_long += 1
+    tally.longest = max(tally.longest, length)
+    tally.lost += not fitted.rows
+    tally.shortened += bool(fitted.rows) and fitted.lost
+    if len(tally.long_rows) < LISTED:
+        values = {"length": length, "limit": options.cutoff_len}
+        tally.long_rows.append(Finding("data.too-long-row", "warning", str(conversation.origin), values))
+    return fitted.rows
+
+
+def _bad(error: LlamaFactoryError, tally: _Tally) -> None:
+    tally.bad += 1
+    if len(tally.bad_rows) < LISTED:
+        tally.bad_rows.append(error)
+
+
+def _look_for_placeholders(conversation: Conversation, tally: _Tally) -> None:
+    for message in conversation.messages:
+        if "{{" in message.content and (found := PLACEHOLDER.search(message.content)):
+            tally.placeholders += 1
+            if tally.first_placeholder is None:
+                values = {"text": found.group()}
+                tally.first_placeholder = Finding("data.placeholder", "warning", str(conversation.origin), values)
+            return
+
+
+def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: _Tally) -> None:
+    for role, column in converter.named.items():
+        if column not in tally.keys and tally.keys:
+            raise bad_column(entry, role, column, tally.keys)
+
+
+def _account(entry: Entry, converter: Converter, tally: _Tally, kept: int) -> Account:
+    notes = []
+    if tally.first_placeholder is not None:
+        first = tally.first_placeholder
+        values = {**first.values, "count": tally.placeholders}
+        notes.append(Finding(first.id, first.severity, first.where, values))
+    unread = sorted(tally.keys - converter.read)
+    if unread:
+        notes.append(Finding("data.keys-not-read", "note", entry.shown, {"keys": ", ".join(unread[:LISTED])}))
+    return Account(
+        file=entry.shown,
+        format=converter.said,
+        read=tally.read,
+        kept=kept,
+        bad=tally.bad,
+        too_long=tally.too_long,
+        lost=tally.lost,
+        shortened=tally.shortened,
+        longest=tally.longest,
+        bad_rows=tuple(as_finding(error) for error in tally.bad_rows),
+        long_rows=tuple(tally.long_rows),
+        notes=tuple(notes),
+    )

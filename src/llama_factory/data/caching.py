@@ -1,0 +1,168 @@
+"""The same file, options and renderer a second time: the rows of the first time, opened in milliseconds.
+
+In: an `Entry`, a renderer, options, the cache folder. Out: the opened `Part`, whether it was there, and
+if not, what differs from the nearest one that is. The key holds everything that shaped the rows, the
+source of this room included, so that nothing stale can be met; every file is compared with its sha256
+before it is used. Two processes may do this at once: each writes aside, the first to finish is
+taken by both. It deliberately does not look inside the rows.
+
+    <cache>/tokens/<file name>-<digest of its path>/<key>/
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from llama_factory import storage
+from llama_factory.data.building import Options, Renders, build, several
+from llama_factory.data.registry import Entry
+from llama_factory.data.store import Part
+from llama_factory.data.summary import Account
+from llama_factory.errors import DataError, InputError, LlamaFactoryError, MachineError
+
+KEPT_STORES = 8
+"""Stores kept for one file; older ones are removed when a new one is written."""
+
+Value = str | int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """`changed` is empty for a hit, and for a file that was never seen."""
+
+    part: Part
+    account: Account
+    hit: bool
+    changed: tuple[str, ...]
+
+
+def open_or_build(
+    entry: Entry, renderer: Renders, options: Options, cache: Path, progress: Callable[[int], None]
+) -> Opened:
+    """The rows of one data set. A store that was built while skipping bad rows serves `on_bad_row: error` too:
+    it remembers them, and says them."""
+    before = _stamp(entry)
+    key = key_of(entry, renderer, options, cache)
+    place = _place(entry, cache)
+    folder = place / storage.digest(key)[:32]
+    damage = ""
+    part = None
+    if folder.is_dir():
+        try:
+            part = _open(folder, cache)
+            os.utime(folder)
+        except LlamaFactoryError as error:
+            damage = str(error.values.get("found", error.where))
+    hit = part is not None
+    changed: tuple[str, ...] = ()
+    if part is None:
+        changed = (f"damaged: {damage}",) if damage else _changes(place, key)
+        part = _build(entry, renderer, options, folder, key, progress, cache)
+        if _stamp(entry) != before:
+            storage.remove_directory(folder)
+            raise DataError("data.changed-while-reading", where=entry.shown)
+        _prune(place, folder)
+    account = Account.from_json(part.meta["account"])
+    if account.bad and options.on_bad_row == "error":
+        raise several([DataError(row.id, where=row.where, **row.values) for row in account.bad_rows], account.bad)
+    return Opened(part, account, hit, changed)
+
+
+def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> dict[str, Value]:
+    """Everything that shapes the rows, under the names that a person is told when one of them changed."""
+    return {
+        "file": storage.file_digest(entry.path, cache=cache),
+        "path": entry.shown,
+        "dataset_info.json": entry.said,
+        "template or tokenizer": renderer.fingerprint,
+        "cutoff_len": options.cutoff_len,
+        "on_too_long": options.fitting,
+        "max_samples": options.max_samples,
+        "llama_factory": code_digest(),
+    }
+
+
+def code_digest() -> str:
+    """The source of this room: rows made by other code are not taken for rows made by this one."""
+    seal = hashlib.sha256()
+    here = resources.files("llama_factory.data")
+    for file in sorted(here.iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py"):
+            seal.update(file.name.encode() + b"\0" + file.read_bytes())
+    return seal.hexdigest()
+
+
+def _build(
+    entry: Entry,
+    renderer: Renders,
+    options: Options,
+    folder: Path,
+    key: Mapping[str, Value],
+    progress: Callable[[int], None],
+    cache: Path,
+) -> Part:
+    def write(aside: Path) -> None:
+        build(entry, renderer, options, aside, key, progress)
+
+    try:
+        storage.write_directory(folder, write, replace=folder.exists())
+    except InputError as error:
+        if error.id != "storage.exists":
+            raise
+    return _open(folder, cache)
+
+
+def _open(folder: Path, cache: Path) -> Part:
+    """Presence, sizes, and the sha256 of each file, which `storage` remembers as long as the file is untouched."""
+    manifest = storage.glance(folder)
+    for name, entry in manifest.files.items():
+        if storage.file_digest(folder / name, cache=cache) != entry.sha256:
+            raise MachineError("storage.wrong-hash", where=name, expected=entry.sha256[:12], found="?")
+    return Part.open(folder)
+
+
+def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
+    """What differs from the store that differs least; nothing when there is none."""
+    found: list[list[str]] = []
+    for other in place.glob("*/meta.json"):
+        try:
+            theirs = json.loads(other.read_text(encoding="utf-8"))["key"]
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        found.append([_change(name, theirs.get(name), key[name]) for name in key if theirs.get(name) != key[name]])
+    found.sort(key=lambda changes: (len(changes), changes))
+    return tuple(found[0]) if found else ()
+
+
+def _change(name: str, old: object, new: object) -> str:
+    short = name in ("cutoff_len", "on_too_long", "max_samples", "path")
+    return f"{name} {old} -> {new}" if short else name
+
+
+def _place(entry: Entry, cache: Path) -> Path:
+    real = os.path.realpath(entry.path)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", entry.path.stem)[:40]
+    return cache / "tokens" / f"{stem}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}"
+
+
+def _prune(place: Path, newest: Path) -> None:
+    """A process that has one of them mapped keeps what it has; one that is just opening it builds anew."""
+    others = [folder.parent for folder in place.glob("*/meta.json") if folder.parent != newest]
+    others.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
+    for folder in others[KEPT_STORES - 1 :]:
+        storage.remove_directory(folder)
+
+
+def _stamp(entry: Entry) -> tuple[int, int, int]:
+    try:
+        facts = entry.path.stat()
+    except OSError:
+        return (0, 0, 0)
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns

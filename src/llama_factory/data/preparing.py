@@ -1,0 +1,147 @@
+"""A run's data, from names to token stores: every data set opened or built, checked, put together, split.
+
+In: a `Run`, a renderer, the cache folder, a way to say things. Out: `Prepared`: what is trained on, what is
+only judged, and the summary. Everything that can be wrong with the data is found here, before a weight
+is loaded. It deliberately makes no batches.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llama_factory.data.batching import permutation
+from llama_factory.data.building import Options, Renders
+from llama_factory.data.caching import open_or_build
+from llama_factory.data.fitting import Fitting
+from llama_factory.data.registry import find
+from llama_factory.data.store import Part, TokenStore
+from llama_factory.data.summary import Account, DataSetSummary, Summary, data_set_lines, summarise
+from llama_factory.data.words import line
+from llama_factory.errors import DataError, InputError, Language
+
+if TYPE_CHECKING:
+    from llama_factory.config import Run
+
+ACCEPTED_LOSS = 0.05
+"""Share of too long rows above which they are not left out unless the user chose so."""
+
+SPLIT_STREAM = 0x5EED
+"""Beside the seed, so that the split and the first epoch's order are different draws."""
+
+PROGRESS_EVERY_S = 5.0
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """`validation` is None when the run asked for none."""
+
+    train: TokenStore
+    validation: TokenStore | None
+    summary: Summary
+
+
+def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Language = "en") -> Prepared:
+    """All data of a run. What is found is said line by line as it is found, and returned as a summary."""
+    data = run.data
+    if not data.dataset:
+        raise InputError("data.no-dataset", where="dataset")
+    if data.eval_dataset and data.val_size:
+        raise InputError("data.two-validations", where="val_size")
+    desk = _Desk(run, renderer, cache, say, language)
+    parts, train = desk.open(data.dataset)
+    store = TokenStore(parts)
+    validation: TokenStore | None = None
+    judged: tuple[DataSetSummary, ...] = ()
+    if data.eval_dataset:
+        others, judged = desk.open(data.eval_dataset)
+        validation = TokenStore(others)
+    elif data.val_size:
+        store, validation = split(store, data.val_size, run.training.seed)
+    summary = Summary(train, judged, len(store), 0 if validation is None else len(validation))
+    say(line("totals", language, train=summary.train_rows, validation=summary.validation_rows))
+    return Prepared(store, validation, summary)
+
+
+def split(store: TokenStore, val_size: float, seed: int) -> tuple[TokenStore, TokenStore]:
+    """Rows drawn by the seed for validation, the rest for training, both in the order of the files.
+
+    val_size: below 1 a share of the records, else how many. Rows that were cut from one record stay on one side.
+    """
+    _, record_R = np.unique(store.origins(), axis=0, return_inverse=True)
+    record_R = record_R.reshape(-1)
+    records = int(record_R.max()) + 1
+    wanted = round(records * val_size) if val_size < 1 else int(val_size)
+    wanted = max(wanted, 1)
+    if wanted >= records or val_size < 0 or (val_size >= 1 and val_size != int(val_size)):
+        raise InputError("data.val-size", where="val_size", val_size=val_size, wanted=wanted, records=records)
+    drawn = np.zeros(records, dtype=bool)
+    drawn[permutation(records, seed, SPLIT_STREAM)[:wanted]] = True
+    judged_R = drawn[record_R]
+    return store.select(np.flatnonzero(~judged_R)), store.select(np.flatnonzero(judged_R))
+
+
+class _Desk:
+    """Opens data sets one after the other, all with the options of one run."""
+
+    def __init__(self, run: Run, renderer: Renders, cache: Path, say: Say, language: Language) -> None:
+        self._dataset_dir = run.data.dataset_dir
+        self._on_too_long = run.data.on_too_long
+        self._renderer = renderer
+        self._cache = cache
+        self._say = say
+        self._language: Language = language
+        fitting: Fitting = "drop"
+        if run.data.on_too_long == "truncate" or run.data.on_too_long == "split":
+            fitting = run.data.on_too_long
+        self._options = Options(run.data.cutoff_len, fitting, run.data.max_samples, run.data.on_bad_row)
+
+    def open(self, names: Sequence[str]) -> tuple[list[Part], tuple[DataSetSummary, ...]]:
+        parts: list[Part] = []
+        summaries: list[DataSetSummary] = []
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("data.named-twice", where="dataset", name=name)
+            entry = find(name, self._dataset_dir)
+            opened = open_or_build(entry, self._renderer, self._options, self._cache, self._progress(entry.shown))
+            self._refuse_loss(opened.account)
+            parts.append(opened.part)
+            summaries.append(summarise(name, opened.account, TokenStore([opened.part]), opened.hit, opened.changed))
+            for text in data_set_lines(summaries[-1], self._language):
+                self._say(text)
+        return parts, tuple(summaries)
+
+    def _refuse_loss(self, account: Account) -> None:
+        """Dropping is the default only while it is little; `error` accepts none."""
+        if not account.too_long:
+            return
+        facts = {
+            "count": account.too_long,
+            "read": account.read,
+            "share": f"{account.too_long / account.read:.1%}",
+            "limit": self._options.cutoff_len,
+            "longest": account.longest,
+        }
+        first = account.long_rows[0].where
+        if self._on_too_long == "error":
+            raise DataError("data.too-long", where=first, **facts)
+        if self._on_too_long is None and account.too_long / account.read > ACCEPTED_LOSS:
+            raise DataError("data.too-many-long", where=first, **facts)
+
+    def _progress(self, shown: str) -> Callable[[int], None]:
+        last = time.monotonic()
+
+        def said(rows: int) -> None:
+            nonlocal last
+            if time.monotonic() - last >= PROGRESS_EVERY_S:
+                last = time.monotonic()
+                self._say(line("progress", self._language, file=shown, read=rows))
+
+        return said

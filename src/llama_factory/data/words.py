@@ -1,0 +1,70 @@
+"""The lines that are said while data is prepared, in both languages, and hints that need no language.
+
+In: what happened, as numbers and names. Out: text. It deliberately holds no errors: those are letters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from llama_factory.errors import Language
+
+
+class Line(NamedTuple):
+    """Both languages use the same placeholders."""
+
+    en: str
+    zh: str
+
+
+LINES: Mapping[str, Line] = {
+    "read": Line(
+        "{name} ({file}): {format}; {read:,} records read, {kept:,} rows kept",
+        "{name}（{file}）：{format}；读取 {read:,} 条，保留 {kept:,} 行",
+    ),
+    "lengths": Line(
+        "  {tokens:,} tokens, {share:.0%} of them trained; length of a row p50 {p50}, p95 {p95}, longest {longest}",
+        "  共 {tokens:,} 个 token，其中 {share:.0%} 参与训练；行长 p50 {p50}，p95 {p95}，最长 {longest}",
+    ),
+    "hit": Line(
+        "  token store: hit, nothing had to be tokenised",
+        "  token 缓存：命中，无需重新分词",
+    ),
+    "new": Line(
+        "  token store: new, written for the next run",
+        "  token 缓存：新建，供下次运行使用",
+    ),
+    "miss": Line(
+        "  token store: miss, because of: {changed}",
+        "  token 缓存：未命中，原因：{changed}",
+    ),
+    "bad": Line(
+        "  {count:,} of {read:,} records cannot be used and are skipped:",
+        "  {read:,} 条中有 {count:,} 条无法使用，已跳过：",
+    ),
+    "long": Line(
+        "  {count:,} of {read:,} records are above cutoff_len (longest {longest}): {lost:,} left out, "
+        "{shortened:,} shortened:",
+        "  {read:,} 条中有 {count:,} 条超过 cutoff_len（最长 {longest}）：丢弃 {lost:,} 条，缩短 {shortened:,} 条：",
+    ),
+    "more": Line("    ... and {count:,} more", "    …… 另有 {count:,} 条"),
+    "totals": Line(
+        "rows: {train:,} for training, {validation:,} for validation",
+        "行数：训练 {train:,}，验证 {validation:,}",
+    ),
+    "progress": Line("{file}: {read:,} records so far", "{file}：已处理 {read:,} 条"),
+}
+
+
+def line(what: str, language: Language, **values: object) -> str:
+    """One line, filled in."""
+    words = LINES[what]
+    return (words.en if language == "en" else words.zh).format(**values)
+
+
+def hint(word: str, known: Iterable[str]) -> str:
+    """`` (`nearest`?)`` behind a wrong word, or nothing: the same in every language."""
+    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (`{found[0]}`?)" if found else ""
