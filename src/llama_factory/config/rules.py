@@ -1,15 +1,165 @@
-"""What no two keys may say together."""
+"""What keys may not say together.
+
+Comes in: a run whose keys were each read. Goes out: findings (worth a line), or every contradiction at once
+as an error. A rule is a function that yields what it found; RULES lists them all. A rule about a key whose own
+value was refused stays silent: that letter is written already.
+
+What it deliberately does not do: demand a key. `require` does, because each command needs others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from llama_factory.records import Finding
+from llama_factory.config.reading import raise_all
+from llama_factory.errors import InputError, LlamaFactoryError
+from llama_factory.records import Finding, Severity
 
 if TYPE_CHECKING:
     from llama_factory.config.run import Run
 
 
+class Said(NamedTuple):
+    """What a rule has to say, and the keys it is about."""
+
+    id: str
+    keys: tuple[str, ...]
+    values: Mapping[str, Any]
+    severity: Severity = "error"
+
+
+Rule = Callable[["Run"], Iterator[Said]]
+
+
 def check(run: Run, places: Mapping[str, str], broken: frozenset[str]) -> tuple[Finding, ...]:
-    return ()
+    problems: list[LlamaFactoryError] = []
+    findings: list[Finding] = []
+    for said in (said for rule in RULES for said in rule(run)):
+        if broken.intersection(said.keys):
+            continue
+        where = ", ".join(dict.fromkeys(places[key] for key in said.keys if key in places))
+        if said.severity == "error":
+            problems.append(InputError(said.id, where=where, **said.values))
+        else:
+            findings.append(Finding(said.id, said.severity, where, said.values))
+    raise_all(problems)
+    return tuple(findings)
+
+
+def one_precision(run: Run) -> Iterator[Said]:
+    training = run.training
+    pairs = (
+        ("bf16: true", training.bf16 is True, "fp16: true", training.fp16 is True),
+        ("pure_bf16: true", training.pure_bf16, "fp16: true", training.fp16 is True),
+        ("pure_bf16: true", training.pure_bf16, "bf16: false", training.bf16 is False),
+    )
+    for first, first_holds, second, second_holds in pairs:
+        if first_holds and second_holds:
+            keys = (first.split(":")[0], second.split(":")[0])
+            yield Said("config.two-precisions", keys, {"first": first, "second": second})
+
+
+def one_source_of_validation(run: Run) -> Iterator[Said]:
+    if run.data.val_size and run.data.eval_dataset:
+        yield Said("config.two-validations", ("val_size", "eval_dataset"), {})
+    for name in run.data.eval_dataset:
+        if name in run.data.dataset:
+            keys = ("dataset", "eval_dataset")
+            yield Said("config.validated-on-training", keys, {"found": name}, severity="warning")
+
+
+def validation_has_data(run: Run) -> Iterator[Said]:
+    sources = ("val_size", "eval_dataset")
+    data, evaluation = run.data, run.evaluation
+    measured = evaluation.eval_strategy != "no" or evaluation.do_eval
+    if not (data.val_size or data.eval_dataset):
+        if evaluation.eval_strategy != "no":
+            values = {"key": "eval_strategy", "found": evaluation.eval_strategy}
+            yield Said("config.no-validation-data", ("eval_strategy", *sources), values)
+        if evaluation.do_eval:
+            yield Said("config.no-validation-data", ("do_eval", *sources), {"key": "do_eval", "found": "true"})
+    elif not measured:
+        key = "val_size" if data.val_size else "eval_dataset"
+        yield Said("config.never-measured", (key, "eval_strategy", "do_eval"), {"key": key}, severity="warning")
+
+
+def one_warmup(run: Run) -> Iterator[Said]:
+    schedule = run.training.schedule
+    if schedule.warmup_ratio and schedule.warmup_steps:
+        yield Said("config.two-warmups", ("warmup_ratio", "warmup_steps"), {})
+    if schedule.lr_scheduler_type == "constant":
+        for key in ("warmup_ratio", "warmup_steps"):
+            if run.value(key):
+                yield _unused(key, "lr_scheduler_type", "constant")
+
+
+def method_fits(run: Run) -> Iterator[Said]:
+    method = run.method
+    kind = method.finetuning_type
+    if kind != "lora" and run.model.adapter_name_or_path:
+        keys = ("finetuning_type", "adapter_name_or_path")
+        yield Said("config.adapter-without-lora", keys, {"found": kind})
+    if kind == "freeze" and method.freeze.freeze_trainable_layers == 0 and not method.freeze.freeze_extra_modules:
+        needed = ("finetuning_type", "freeze_trainable_layers", "freeze_extra_modules")
+        yield Said("config.nothing-learns", needed, {})
+    for name, section in (("lora", method.lora), ("freeze", method.freeze)):
+        if kind != name:
+            for key, info in type(section).model_fields.items():
+                if getattr(section, key) != info.default:
+                    yield _unused(key, "finetuning_type", kind)
+
+
+def answers_can_be_drawn(run: Run) -> Iterator[Said]:
+    generation = run.generation
+    if generation.do_sample and generation.temperature == 0:
+        yield Said("config.temperature-zero", ("do_sample", "temperature"), {})
+    if generation.max_length is not None and generation.max_new_tokens is not None:
+        yield _unused("max_length", "max_new_tokens", generation.max_new_tokens)
+
+
+def weights_are_safetensors(run: Run) -> Iterator[Said]:
+    if run.export.export_legacy_format:
+        values = {"key": "export_legacy_format", "found": "true"}
+        yield Said("config.no-pickle", ("export_legacy_format",), values)
+
+
+def folders_differ(run: Run) -> Iterator[Said]:
+    """A run must not write into the model that it reads."""
+    base = run.model.model_name_or_path
+    pairs = (
+        ("output_dir", run.training.output_dir, "model_name_or_path", base),
+        ("export_dir", run.export.export_dir, "model_name_or_path", base),
+        *(("export_dir", run.export.export_dir, "adapter_name_or_path", one) for one in run.model.adapter_name_or_path),
+    )
+    for key, folder, other, source in pairs:
+        if folder and source and os.path.normpath(folder) == os.path.normpath(source):
+            yield Said("config.same-folder", (key, other), {"key": key, "other": other})
+
+
+def every_key_counts(run: Run) -> Iterator[Said]:
+    """A key that another key switches off is worth a line, unless it only repeats its default."""
+    if run.evaluation.eval_strategy != "steps" and run.evaluation.eval_steps is not None:
+        yield _unused("eval_steps", "eval_strategy", run.evaluation.eval_strategy)
+    if run.saving.save_strategy != "steps" and run.saving.save_steps != 500:
+        yield _unused("save_steps", "save_strategy", run.saving.save_strategy)
+    if run.training.max_steps > 0 and run.training.num_train_epochs != 3:
+        yield _unused("num_train_epochs", "max_steps", run.training.max_steps)
+
+
+def _unused(key: str, by: str, value: object) -> Said:
+    return Said("config.unused-key", (key, by), {"key": key, "other": f"{by}: {value}"}, severity="note")
+
+
+RULES: tuple[Rule, ...] = (
+    one_precision,
+    one_source_of_validation,
+    validation_has_data,
+    one_warmup,
+    method_fits,
+    answers_can_be_drawn,
+    weights_are_safetensors,
+    folders_differ,
+    every_key_counts,
+)

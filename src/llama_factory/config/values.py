@@ -35,11 +35,11 @@ class Plain(str):
     __slots__ = ()
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """The value is not of the type."""
 
 
-class NotBuilt(ValueError):
+class NotBuiltError(ValueError):
     """The value is known and its feature is not built yet."""
 
 
@@ -58,13 +58,13 @@ def as_bool(value: object) -> bool:
             return True
         if word in _FALSE:
             return False
-    raise Unreadable
+    raise UnreadableError
 
 
 def as_number(value: object) -> int | float:
     """A finite number. Text may be written `1e-5`, which YAML 1.1 alone would call a string."""
     if isinstance(value, bool):
-        raise Unreadable
+        raise UnreadableError
     if isinstance(value, Integral):
         return int(value)
     if isinstance(value, str):
@@ -73,9 +73,9 @@ def as_number(value: object) -> int | float:
         try:
             number = float(value)
         except (OverflowError, ValueError) as error:
-            raise Unreadable from error
+            raise UnreadableError from error
         return _finite(number)
-    raise Unreadable
+    raise UnreadableError
 
 
 def as_text(value: object) -> str:
@@ -85,20 +85,20 @@ def as_text(value: object) -> str:
     if isinstance(value, (Integral, float)) and not isinstance(value, bool):
         value = repr(value) if isinstance(value, float) else str(int(value))
     if not isinstance(value, str):
-        raise Unreadable
+        raise UnreadableError
     text = str.__str__(value)
     if "\0" in text:
-        raise Unreadable
+        raise UnreadableError
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise Unreadable from error
+        raise UnreadableError from error
     return "".join(text)
 
 
 def _number_in(text: str) -> int | float:
     if len(text) > _LONGEST_NUMBER or not text.isascii():
-        raise Unreadable
+        raise UnreadableError
     try:
         return int(text)
     except ValueError:
@@ -106,12 +106,12 @@ def _number_in(text: str) -> int | float:
     try:
         return _finite(float(text))
     except ValueError as error:
-        raise Unreadable from error
+        raise UnreadableError from error
 
 
 def _finite(number: float) -> float:
     if not math.isfinite(number):
-        raise Unreadable
+        raise UnreadableError
     return number
 
 
@@ -121,7 +121,7 @@ class Reader:
 
     @property
     def text(self) -> str:
-        raise Unreadable
+        raise UnreadableError
 
     @property
     def schema(self) -> Json:
@@ -176,12 +176,12 @@ class Whole(Reader):
     def read(self, value: object) -> int:
         number = as_number(value)
         if number != int(number):
-            raise Unreadable
+            raise UnreadableError
         number = int(number)
         if number in self.also:
             return number
         if (self.at_least is not None and number < self.at_least) or not -WHOLE_MAX <= number <= self.at_most:
-            raise Unreadable
+            raise UnreadableError
         return number
 
 
@@ -216,7 +216,7 @@ class Number(Reader):
         try:
             number = float(as_number(value))
         except OverflowError as error:
-            raise Unreadable from error
+            raise UnreadableError from error
         refused = (
             (self.at_least is not None and number < self.at_least)
             or (self.above is not None and number <= self.above)
@@ -225,7 +225,7 @@ class Number(Reader):
             or (self.whole_from is not None and number >= self.whole_from and number != int(number))
         )
         if refused:
-            raise Unreadable
+            raise UnreadableError
         return number
 
 
@@ -258,7 +258,7 @@ class Path(Text):
 def as_path(value: object) -> str:
     text = as_text(value).strip()
     if "${" in text:
-        raise Unreadable
+        raise UnreadableError
     return os.path.expanduser(text) if text == "~" or text.startswith("~/") else text
 
 
@@ -304,8 +304,8 @@ class Choice(Reader):
         if word in self.words:
             return word
         if word in self.planned:
-            raise NotBuilt(word)
-        raise Unreadable
+            raise NotBuiltError(word)
+        raise UnreadableError
 
 
 @dataclass(frozen=True, eq=False)
@@ -340,7 +340,7 @@ class Names(Reader):
             parts = [value]
         names = tuple(name for name in (self._one(part) for part in parts) if name)
         if self.words and "none" in names and len(names) > 1:
-            raise Unreadable
+            raise UnreadableError
         return names
 
     def _one(self, part: object) -> str:
@@ -348,7 +348,7 @@ class Names(Reader):
         if not self.words:
             return name
         if name.lower() in self.planned:
-            raise NotBuilt(name.lower())
+            raise NotBuiltError(name.lower())
         if name.lower() not in ("", *self.words):
-            raise Unreadable
+            raise UnreadableError
         return name.lower()

@@ -137,7 +137,7 @@ class Training(Section):
     )
     micro_batch_tokens: Annotated[int | None, Whole(at_least=1)] = key(
         None,
-        en="Tokens computed at a time. Changes speed and memory, not the result. Nothing given: chosen for the machine.",
+        en="Tokens computed at a time. Changes speed and memory, not the result. Nothing given: the machine decides.",
         zh="一次计算的词元数。只影响速度与内存，不影响结果；不填则按机器选择。",
         unit="tokens",
     )
