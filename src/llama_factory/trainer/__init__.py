@@ -7,7 +7,9 @@ It receives values and never imports `data`, `render`, `losses` or `generation`.
 from __future__ import annotations
 
 from llama_factory.trainer.checkpoints import Checkpoints
+from llama_factory.trainer.evaluation import mean_loss
 from llama_factory.trainer.fit import FitResult, fit
+from llama_factory.trainer.judging import judge
 from llama_factory.trainer.plan import FitPlan
 from llama_factory.trainer.ports import (
     Evaluate,
@@ -37,4 +39,6 @@ __all__ = [
     "Start",
     "TermLike",
     "fit",
+    "judge",
+    "mean_loss",
 ]

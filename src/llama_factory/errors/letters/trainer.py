@@ -58,6 +58,12 @@ LETTERS: dict[str, Letter] = {
         zh="第 {step} 步没有可学习的内容：`{term}` 的权重之和为 0 或不是有限数值。数据行：{rows}。",
         zh_cure="请删除这些数据行，或为其提供参与训练的回答。",
     ),
+    "trainer.nothing-to-evaluate": Letter(
+        en="the validation rows have nothing to be judged on: no token of them is trained.",
+        en_cure="Give `eval_dataset` rows with answers, or set `eval_strategy: no`.",
+        zh="验证数据没有可评估的内容：其中没有参与训练的词元。",
+        zh_cure="请为 `eval_dataset` 提供含有回答的数据行，或设置 `eval_strategy: no`。",
+    ),
     "trainer.evaluation-not-finite": Letter(
         en="the evaluation after step {step} gave {name} = {found}.",
         en_cure="Training goes on. Look at the validation rows and at `learning_rate`.",

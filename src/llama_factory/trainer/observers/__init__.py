@@ -1,7 +1,11 @@
-"""Those who listen to a run: the console, a log file, TensorBoard, a picture. None of them can stop it."""
+"""Those who listen to a run: the screen, a log file, TensorBoard, a picture. None of them can stop it."""
 
 from __future__ import annotations
 
+from llama_factory.trainer.observers.console import Console
+from llama_factory.trainer.observers.jsonl import JsonLines
+from llama_factory.trainer.observers.plot import LossPlot
 from llama_factory.trainer.observers.quiet import Quiet
+from llama_factory.trainer.observers.tensorboard import TensorBoard
 
-__all__ = ["Quiet"]
+__all__ = ["Console", "JsonLines", "LossPlot", "Quiet", "TensorBoard"]

@@ -49,6 +49,8 @@ class Listeners:
                 tell(observer)
             except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more
                 self._observers.remove(observer)
+                with suppress(Exception):
+                    observer.ended()
                 self._report(observer, error)
 
     def _report(self, observer: Observer, error: Exception) -> None:
