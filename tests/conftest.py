@@ -1,4 +1,4 @@
-"""What the tests of several rooms stand on: a tiny model made on the spot, the real one, the shared data.
+"""What the tests of several rooms stand on: tiny models made on the spot, the real one, the shared data, the wheel.
 
 `tiny_model` is always there. `real_model` is fetched by `scripts/fetch_model.py`; where it is missing its tests
 are skipped with that reason, and under LLAMA_FACTORY_REQUIRE_MODEL=1 (`make test`, CI) they fail.
@@ -7,6 +7,11 @@ are skipped with that reason, and under LLAMA_FACTORY_REQUIRE_MODEL=1 (`make tes
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -57,6 +62,69 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def tracked() -> Callable[..., list[str]]:
+    """Files that git knows (or would, if added) under some folders; never what lies there ignored."""
+
+    def listed(*folders: str) -> list[str]:
+        command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *folders]
+        names = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
+        return [name for name in names if name and (ROOT / name).is_file()]
+
+    return listed
+
+
+@pytest.fixture(scope="session")
+def clone(tracked: Callable[..., list[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the checkout without anything that git ignores, plus one file that a user put into data/."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in tracked("."):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(ROOT / name, folder / name)
+    (folder / "data" / "my_private_rows.json").write_text("[]")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    target = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target), "."]
+    subprocess.run(command, cwd=clone, check=True, capture_output=True)
+    (found,) = target.glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def new_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes environments that have every library of ours (as links, read only) but not this package."""
+    ours = Path(sysconfig.get_path("purelib"))
+    lent = tmp_path_factory.mktemp("lent")
+    for entry in ours.iterdir():
+        if not entry.name.startswith(("llama_factory", "__editable__", "_virtualenv", "distutils-precedence")):
+            (lent / entry.name).symlink_to(entry)
+
+    def make() -> Path:
+        folder = tmp_path_factory.mktemp("fresh")
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+        python = str(folder / "bin" / "python")
+        ask = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        home = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+        (Path(home) / "lent.pth").write_text(f"{lent}\n")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, new_environment: Callable[[], Path]) -> Path:
+    """The `bin` of a fresh environment with the wheel in it."""
+    folder = new_environment()
+    pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "-q", "--no-index"]
+    subprocess.run([*pip, "--find-links", str(wheel.parent), "llama-factory"], check=True, capture_output=True)
+    return folder / "bin"
+
+
 def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -75,7 +143,7 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
     )
     tokenizer.train([str(path) for path in text], trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=512
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=4096
     )
     fast.chat_template = CHATML
     fast.save_pretrained(folder)
@@ -89,7 +157,7 @@ def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=512,
+            max_position_embeddings=4096,
             bos_token_id=None,
             eos_token_id=fast.eos_token_id,
             pad_token_id=fast.pad_token_id,

@@ -7,6 +7,7 @@ found as string literals of the form `room.what-it-is`, wherever they stand: in 
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 import string
 from collections.abc import Iterator
@@ -19,11 +20,12 @@ from llama_factory import errors
 from llama_factory.errors.letters import LETTERS
 
 SOURCE = Path(errors.__file__).parents[1]
-ROOMS = sorted(
-    {id.split(".")[0] for id in LETTERS} | {path.stem for path in (SOURCE / "errors" / "letters").glob("[a-z]*.py")}
-)
-ROOMS.remove("letter")
-ID = re.compile(rf"({'|'.join(ROOMS)})\.[a-z][a-z0-9]*(-[a-z0-9]+)*")
+TABLES = {
+    name: table
+    for name in sorted(path.stem for path in (SOURCE / "errors" / "letters").glob("[a-z]*.py"))
+    if (table := getattr(importlib.import_module(f"llama_factory.errors.letters.{name}"), "LETTERS", None)) is not None
+}
+ID = re.compile(rf"({'|'.join(TABLES)})\.(?!json$|yaml$|py$)[a-z][a-z0-9]*(-[a-z0-9]+)*")
 ERRORS = {
     name
     for name in errors.__all__
@@ -116,13 +118,7 @@ def test_every_place_that_sends_a_letter_gives_the_values_that_it_needs() -> Non
 
 
 def test_a_letter_stands_in_the_table_of_its_room() -> None:
-    from llama_factory.errors import letters
-
-    strays = [
-        f"{id} in {room}"
-        for room in ROOMS
-        for id in getattr(letters, room).LETTERS
-        if not ID.fullmatch(id) or not id.startswith(f"{room}.")
-    ]
+    strays = [f"{id} in {room}" for room, table in TABLES.items() for id in table if not id.startswith(f"{room}.")]
     assert not strays
-    assert sum(len(getattr(letters, room).LETTERS) for room in ROOMS) == len(LETTERS)
+    assert sum(len(table) for table in TABLES.values()) == len(LETTERS)
+    assert all(ID.fullmatch(id) for id in LETTERS)

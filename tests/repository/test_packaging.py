@@ -3,63 +3,18 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+Tracked = Callable[..., list[str]]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
-
-
-def tracked(*folders: str) -> list[str]:
-    """Files that git knows (or would, if added) under these folders; never what lies there ignored."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *folders]
-    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\n")
-    return [name for name in listed if name and (ROOT / name).is_file()]
-
-
-@pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the checkout without anything that git ignores, plus one file that a user put into data/."""
-    folder = tmp_path_factory.mktemp("clone")
-    for name in tracked("."):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(ROOT / name, folder / name)
-    (folder / "data" / "my_private_rows.json").write_text("[]")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def wheel(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(target), "."]
-    subprocess.run(command, cwd=clone, check=True, capture_output=True)
-    (found,) = target.glob("*.whl")
-    return found
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The `bin` of a fresh environment with this wheel; the libraries it needs are lent by ours, read-only."""
-    folder = tmp_path_factory.mktemp("fresh")
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
-    python = folder / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
-    subprocess.run([*pip, "--find-links", str(wheel.parent), "llama-factory"], check=True, capture_output=True)
-    paths = subprocess.run(
-        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    (Path(paths.stdout.strip()) / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    return folder / "bin"
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -69,7 +24,9 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_the_shipped_ones_and_nothing_of_the_user(wheel: Path) -> None:
+def test_the_wheel_holds_every_file_of_the_package_and_the_shipped_ones_and_nothing_of_the_user(
+    wheel: Path, tracked: Tracked
+) -> None:
     inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     package = {name.removeprefix("src/") for name in tracked("src/llama_factory")}
     shipped = {f"llama_factory/shipped/{name}" for name in tracked("data", "examples")}
