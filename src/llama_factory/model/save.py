@@ -66,7 +66,6 @@ def trained_files(
 
 def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder: Path) -> None:
     import torch
-    from safetensors.torch import save_file
 
     name = "default"
     tensors = {}
@@ -74,7 +73,7 @@ def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder:
         if parameter.requires_grad:
             value = masters.get(key, parameter).detach().to("cpu", torch.float32)
             tensors[_file_key(key, name)] = value.contiguous().clone()
-    save_file(tensors, folder / adapters.ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    weights.save(tensors, folder / adapters.ADAPTER_WEIGHTS)
     config = cast(Any, module).peft_config[name].to_dict()
     config |= {
         "base_model_name_or_path": run.model.model_name_or_path,

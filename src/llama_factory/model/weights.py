@@ -135,7 +135,6 @@ def write(
     Shards are filled in the base's order and written one after another, so that no more than one is held.
     """
     from safetensors import safe_open
-    from safetensors.torch import save_file
 
     known = entries(base)
     stray = sorted(set(state) - set(known))
@@ -163,13 +162,23 @@ def write(
             tensors[key] = cast(value, dtypes.get(key)).contiguous().clone()
             weight_map[key] = name
             total += tensors[key].numel() * tensors[key].element_size()
-        save_file(tensors, folder / name, metadata={"format": "pt"})
+        save(tensors, folder / name)
         written.append(folder / name)
     if not single:
         table = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
         (folder / INDEX).write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
         written.append(folder / INDEX)
     return written
+
+
+def save(tensors: Mapping[str, torch.Tensor], file: Path) -> None:
+    """One safetensors file, readable by whoever may read a new file here: the library alone makes it private."""
+    from safetensors.torch import save_file
+
+    file.touch()
+    mode = file.stat().st_mode
+    save_file(dict(tensors), file, metadata={"format": "pt"})
+    file.chmod(mode)
 
 
 def cast(value: torch.Tensor, dtype: str | None) -> torch.Tensor:

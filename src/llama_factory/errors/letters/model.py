@@ -387,4 +387,16 @@ LETTERS: dict[str, Letter] = {
         zh="transformers 无法读取此 GGUF 文件:{found}。",
         zh_cure="请改用该模型的 safetensors 版本。",
     ),
+    "model.no-such-file": Letter(
+        en="there is no such file.",
+        en_cure="Correct the path.",
+        zh="没有这个文件。",
+        zh_cure="请改正路径。",
+    ),
+    "model.target-not-empty": Letter(
+        en="the folder to write into is not empty.",
+        en_cure="Name a new folder.",
+        zh="要写入的文件夹不为空。",
+        zh_cure="请指定新文件夹。",
+    ),
 }
