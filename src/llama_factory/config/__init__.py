@@ -8,7 +8,9 @@ fields of the sections, and the tables of `vocabulary` for the names beside them
 from __future__ import annotations
 
 from llama_factory.config.gather import from_mapping, load
+from llama_factory.config.manual import KeyInfo, explain, fields, json_schema
 from llama_factory.config.require import require
 from llama_factory.config.run import Run
+from llama_factory.config.starter import starter
 
-__all__ = ["Run", "from_mapping", "load", "require"]
+__all__ = ["KeyInfo", "Run", "explain", "fields", "from_mapping", "json_schema", "load", "require", "starter"]

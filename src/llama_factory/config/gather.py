@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -68,13 +69,18 @@ def is_known(name: str) -> bool:
 
 def known_names() -> tuple[str, ...]:
     """Every name that may stand in a file, the built keys first."""
-    return (*leaves(Run), *ALIASES, *TRANSLATED, *FEATURE_OF, *REASON_OF, *GROUPS, *_sections(Run))
+    return (*leaves(Run), *ALIASES, *TRANSLATED, *FEATURE_OF, *REASON_OF, *GROUPS, *section_names())
 
 
-def _sections(section: Any) -> tuple[str, ...]:
+@cache
+def section_names() -> tuple[str, ...]:
+    return _below(Run)
+
+
+def _below(section: Any) -> tuple[str, ...]:
     inner = [(name, info.annotation) for name, info in section.model_fields.items()]
     found = [(name, kind) for name, kind in inner if isinstance(kind, type) and issubclass(kind, Section)]
-    return tuple(name for one, kind in found for name in (one, *_sections(kind)))
+    return tuple(name for one, kind in found for name in (one, *_below(kind)))
 
 
 def _branch(mapping: Mapping[Any, Any], where: str, depth: int) -> Branch:
@@ -117,7 +123,7 @@ class Layer:
         name, value = entry.name, entry.value
         if isinstance(value, Branch) and name in PRECISIONS:
             self._precision(entry)
-        elif name in GROUPS or (name in _sections(Run) and (isinstance(value, Branch) or name not in ALIASES)):
+        elif name in GROUPS or (name in section_names() and (isinstance(value, Branch) or name not in ALIASES)):
             self._group(entry)
         elif name in TRANSLATED:
             self._translate(entry, spelled)
@@ -246,7 +252,7 @@ def _wrong(key: str, expected: str, found: object, where: str, words: Sequence[s
 def _refusals(claim: Claim) -> list[LlamaFactoryError]:
     meant = _meaning(claim.value)
     if claim.key in FEATURE_OF and not asks_for_nothing(claim.key, meant):
-        return [InputError(f"config.planned-{FEATURE_OF[claim.key]}", where=claim.where, key=claim.spelled)]
+        return [InputError(FEATURE_OF[claim.key], where=claim.where, key=claim.spelled)]
     if claim.key in NEVER and meant in NEVER[claim.key]:
         return [InputError("config.no-pickle", where=claim.where, key=claim.key, found=shown(claim.said))]
     return []
@@ -254,7 +260,7 @@ def _refusals(claim: Claim) -> list[LlamaFactoryError]:
 
 def _notices(claim: Claim) -> list[Finding]:
     if claim.key in REASON_OF:
-        idle = Finding(f"config.idle-{REASON_OF[claim.key]}", "note", claim.where, {"key": claim.spelled})
+        idle = Finding(REASON_OF[claim.key], "note", claim.where, {"key": claim.spelled})
         return [] if is_null(claim.value) else [idle]
     if claim.spelled in ALIASES:
         return [Finding("config.alias", "note", claim.where, {"found": claim.spelled, "key": claim.key})]

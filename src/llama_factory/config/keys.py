@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from llama_factory.config.values import Flag, Reader
+from llama_factory.config.values import Names, Reader
 
 Command = Literal["train", "chat", "export"]
 Status = Literal["built", "planned", "without effect"]
@@ -71,14 +71,11 @@ class Leaf:
     default: Any
     reader: Reader
     about: About
+    may_be_null: bool
 
     @property
     def commands(self) -> tuple[Command, ...]:
         return self.about.commands or self.section.commands
-
-    @property
-    def is_flag(self) -> bool:
-        return isinstance(self.reader, Flag)
 
 
 def walk(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Leaf]:
@@ -94,7 +91,8 @@ def walk(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Leaf]
 def _leaf(name: str, path: tuple[str, ...], section: Any, info: FieldInfo) -> Leaf:
     reader = next(one for one in info.metadata if isinstance(one, Reader))
     extra: Any = info.json_schema_extra
-    return Leaf(name, path, section, info.default, reader, extra["about"])
+    may_be_null = isinstance(reader, Names) or type(None) in get_args(info.annotation)
+    return Leaf(name, path, section, info.default, reader, extra["about"], may_be_null)
 
 
 @cache

@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 from yaml.error import MarkedYAMLError
-from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
 
 from llama_factory.config.values import Plain
@@ -194,9 +194,9 @@ class Builder:
             raise InputError("config.yaml-tag", where=self.at(line), found=printable(node.tag))
         if isinstance(node, MappingNode):
             return self.branch([self._entry(key, value, depth) for key, value in node.value])
-        if isinstance(node, SequenceNode):
-            return [self._value(item, depth + 1) for item in node.value]
-        return node.value if node.style else Plain(node.value)
+        if isinstance(node, ScalarNode):
+            return node.value if node.style else Plain(node.value)
+        return [self._value(item, depth + 1) for item in node.value]
 
     def _entry(self, key: Node, value: Node, depth: int) -> Entry:
         line = key.start_mark.line + 1

@@ -1,7 +1,7 @@
 """The names that are known beside the keys that are built: other spellings, groups, planned keys, keys without effect.
 
-Tables only; `gather` reads them. Words for PLANNED and IDLE stand in `errors.letters.vocabulary`
-under the same names, in both languages.
+Tables only; `gather` reads them. PLANNED and IDLE are sorted by the letter that they send, whose words
+stand in `errors.letters.vocabulary` in both languages.
 
 What it deliberately does not do: name a built key's type or help. Those stand in its section.
 """
@@ -111,29 +111,29 @@ Off = tuple[Any, ...]
 NO: Off = (False,)
 
 PLANNED: Mapping[str, Mapping[str, Off]] = {
-    "quantised": {
+    "config.planned-quantised": {
         "quantization_bit": (), "quantization_method": ("bnb", "bitsandbytes"), "quantization_type": ("nf4",),
         "double_quantization": (True, False), "quantization_device_map": (), "quantization_config": (),
         "load_in_4bit": NO, "load_in_8bit": NO, "fp8": NO, "fp8_backend": ("auto",),
         "fp8_enable_fsdp_float8_all_gather": NO,
     },
-    "quantised-export": {
+    "config.planned-quantised-export": {
         "export_quantization_bit": (), "export_quantization_dataset": (), "export_quantization_nsamples": (128,),
         "export_quantization_maxlen": (1024,),
     },
-    "hub": {
+    "config.planned-hub": {
         "push_to_hub": NO, "push_to_hub_model_id": (), "push_to_hub_organization": (), "push_to_hub_token": (),
         "hub_model_id": (), "hub_token": (), "hub_strategy": ("every_save",), "hub_private_repo": NO,
         "hub_always_push": NO, "hub_revision": (), "export_hub_model_id": (), "ms_hub_token": (), "om_hub_token": (),
     },
-    "media": {
+    "config.planned-media": {
         "media_dir": (), "image_max_pixels": (768 * 768,), "image_min_pixels": (32 * 32,),
         "image_do_pan_and_scan": NO, "crop_to_patches": NO, "video_max_pixels": (256 * 256,),
         "video_min_pixels": (16 * 16,), "video_fps": (2.0,), "video_maxlen": (128,), "use_audio_in_video": NO,
         "audio_sampling_rate": (16000,), "freeze_vision_tower": (True,), "freeze_multi_modal_projector": (True,),
         "freeze_language_model": NO,
     },
-    "engines": {
+    "config.planned-engines": {
         "infer_backend": ("huggingface", "hf", "transformers"), "vllm_maxlen": (4096,), "vllm_gpu_util": (0.7,),
         "vllm_enforce_eager": NO, "vllm_max_lora_rank": (32,), "vllm_config": (), "sglang_maxlen": (4096,),
         "sglang_mem_fraction": (0.7,), "sglang_tp_size": (-1,), "sglang_config": (),
@@ -141,21 +141,21 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "kt_weight_path": (), "kt_non_expert_weight_path": (), "kt_expert_checkpoint_path": (),
         "kt_use_lora_experts": NO, "kt_lora_expert_num": (), "kt_lora_expert_intermediate_size": (),
     },
-    "vocabulary": {
+    "config.planned-vocabulary": {
         "resize_vocab": NO, "add_tokens": (), "add_special_tokens": (), "new_special_tokens_config": (),
         "init_special_tokens": ("noise_init",),
     },
-    "surgery": {
+    "config.planned-surgery": {
         "rope_scaling": (), "shift_attn": NO, "mixture_of_depths": (), "train_from_scratch": NO,
         "moe_aux_loss_coef": (0,), "upcast_layernorm": NO, "upcast_lmhead_output": NO, "use_unsloth": NO,
     },
-    "adapters": {
+    "config.planned-adapters": {
         "additional_target": (), "modules_to_save": (), "adapter_folder": (), "create_new_adapter": NO,
         "loraplus_lr_ratio": (), "loraplus_lr_embedding": (1e-6,), "use_rslora": NO, "use_dora": NO,
         "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO, "lora_bias": ("none",), "module_dropout": (0,),
         "oft_rank": (0,), "oft_block_size": (32,), "oft_target": ("all",), "use_llama_pro": NO,
     },
-    "preferences": {
+    "config.planned-preferences": {
         "pref_beta": (0.1,), "pref_ftx": (0,), "pref_bco_weight": (0,), "pref_loss": ("sigmoid",),
         "dpo_beta": (0.1,), "dpo_loss": ("sigmoid",), "dpo_ftx": (0,), "dpo_label_smoothing": (0,), "ld_alpha": (),
         "kto_beta": (0.1,), "kto_chosen_weight": (1.0,), "kto_rejected_weight": (1.0,), "simpo_gamma": (0.5,),
@@ -164,7 +164,7 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "ref_model_quantization_bit": (), "reward_model": (), "reward_model_adapters": (),
         "reward_model_quantization_bit": (), "reward_model_type": ("lora",),
     },
-    "optimisers": {
+    "config.planned-optimisers": {
         "optim_args": (), "optim_target_modules": (), "adafactor": NO, "use_adam_mini": NO, "use_muon": NO,
         "use_galore": NO, "galore_target": ("all",), "galore_rank": (16,), "galore_update_interval": (200,),
         "galore_scale": (2.0,), "galore_proj_type": ("std",), "galore_layerwise": NO, "use_apollo": NO,
@@ -174,26 +174,26 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "badam_start_block": (), "badam_switch_mode": ("ascending",), "badam_switch_interval": (50,),
         "badam_update_ratio": (0.05,), "badam_mask_mode": ("adjacent",), "badam_verbose": (0,),
     },
-    "losses": {
+    "config.planned-losses": {
         "train_on_prompt": NO, "mask_history": NO, "label_smoothing_factor": (0,), "neftune_noise_alpha": (0,),
         "use_dft_loss": NO, "use_asft_loss": NO, "asft_alpha": (0.1,), "use_eaft_loss": NO, "eaft_alpha": (1.0,),
         "compute_accuracy": NO,
     },
-    "mixing": {
+    "config.planned-mixing": {
         "streaming": NO, "buffer_size": (16384,), "mix_strategy": ("concat",), "interleave_probs": (),
         "packing": NO, "neat_packing": NO, "tokenized_path": (), "eval_on_each_dataset": NO,
         "dataloader_drop_last": NO, "train_sampling_strategy": ("random", "group_by_length"), "data_seed": (),
         "skip_bad_batch": (0,),
     },
-    "thinking": {
+    "config.planned-thinking": {
         "enable_thinking": (True,), "preserve_thinking": NO, "tool_format": (),
     },
-    "best-model": {
+    "config.planned-best-model": {
         "early_stopping": NO, "early_stopping_patience": (0,), "early_stopping_threshold": (0,),
         "early_stopping_steps": (0,), "load_best_model_at_end": NO, "metric_for_best_model": ("eval_loss", "loss"),
         "greater_is_better": NO,
     },
-    "distributed": {
+    "config.planned-distributed": {
         "deepspeed": (), "fsdp": NO, "fsdp_config": (), "fsdp_min_num_params": (0,),
         "fsdp_transformer_layer_cls_to_wrap": (), "accelerator_config": (), "parallelism_config": (),
         "tpu_num_cores": (), "use_ray": NO, "ray_num_workers": (1,), "ray_run_name": (), "ray_storage_path": (),
@@ -210,30 +210,30 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "overlap_param_gather": (True, False), "overlap_grad_reduce": (True, False), "use_packed_sequences": NO,
         "megatron_pretrained_checkpoint": (), "export_hf_on_finish": NO, "extra_config": (),
     },
-    "trackers": {
+    "config.planned-trackers": {
         "use_swanlab": NO, "swanlab_project": ("llamafactory",), "swanlab_workspace": (), "swanlab_run_name": (),
         "swanlab_mode": ("cloud",), "swanlab_api_key": (), "swanlab_logdir": (), "swanlab_lark_webhook_url": (),
         "swanlab_lark_secret": (), "trackio_space_id": ("trackio",), "trackio_bucket_id": (),
         "trackio_static_space_id": (),
     },
-    "prediction": {
+    "config.planned-prediction": {
         "do_predict": NO, "predict_with_generate": NO, "generation_max_length": (), "generation_num_beams": (1,),
         "generation_config": (), "sortish_sampler": NO, "eval_num_beams": (1,), "task": (), "task_dir": (),
         "n_shot": (), "lang": (), "save_dir": (), "download_mode": (),
     },
-    "profiling": {
+    "config.planned-profiling": {
         "enable_torch_profiler": NO, "profiler_output_dir": (), "profiler_wait_steps": (1,),
         "profiler_warmup_steps": (1,), "profiler_active_steps": (1,), "profiler_repeat": (1,),
         "profiler_record_shapes": (True, False), "profiler_profile_memory": (True, False),
         "profiler_with_stack": (True, False), "profile_modules": (), "print_param_status": NO,
     },
-    "loop": {
+    "config.planned-loop": {
         "save_only_model": NO, "ignore_data_skip": NO, "auto_find_batch_size": NO, "torch_compile": NO,
         "torch_compile_backend": (), "torch_compile_mode": (), "full_determinism": NO, "tf32": NO,
         "lr_scheduler_kwargs": (), "logging_strategy": ("steps",), "logging_first_step": NO, "eval_on_start": NO,
         "eval_delay": (0,), "enable_jit_checkpoint": NO,
     },
-    "sampling": {
+    "config.planned-sampling": {
         "num_beams": (1,), "length_penalty": (1.0,), "skip_special_tokens": (True,), "use_kv_cache": (True,),
         "min_p": (0,), "typical_p": (1.0,), "no_repeat_ngram_size": (0,),
     },
@@ -241,44 +241,46 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
 """By feature: keys that are known and not built yet, with the values at which they ask for nothing."""
 
 IDLE: Mapping[str, tuple[str, ...]] = {
-    "no-loader": (
+    "config.idle-no-loader": (
         "dataloader_num_workers", "dataloader_pin_memory", "dataloader_prefetch_factor",
         "dataloader_persistent_workers", "dataloader_multiprocessing_context", "dataloader_in_order",
     ),
-    "own-threads": ("preprocessing_num_workers", "preprocessing_batch_size"),
-    "keyed": ("overwrite_cache",),
-    "one-process": (
+    "config.idle-own-threads": ("preprocessing_num_workers", "preprocessing_batch_size"),
+    "config.idle-keyed": ("overwrite_cache",),
+    "config.idle-one-process": (
         "ddp_timeout", "ddp_find_unused_parameters", "ddp_backend", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
         "ddp_static_graph", "local_rank", "master_addr", "master_port", "save_on_each_node", "log_on_each_node",
         "data_shared_file_system", "average_tokens_across_devices",
     ),
-    "fast-tokenizer": ("use_fast_tokenizer",),
-    "no-debug": ("debug", "logging_nan_inf_filter"),
-    "loss-scale": (
+    "config.idle-fast-tokenizer": ("use_fast_tokenizer",),
+    "config.idle-no-debug": ("debug", "logging_nan_inf_filter"),
+    "config.idle-loss-scale": (
         "loss_scale", "loss_scale_window", "initial_scale_power", "hysteresis", "min_loss_scale",
         "consecutive_hysteresis", "auto_cast", "immediate_grad_update",
     ),
-    "no-padding": ("ignore_pad_token_for_loss", "group_by_length", "length_column_name", "pad_to_multiple_of"),
-    "counted": (
+    "config.idle-no-padding": (
+        "ignore_pad_token_for_loss", "group_by_length", "length_column_name", "pad_to_multiple_of",
+    ),
+    "config.idle-counted": (
         "include_num_input_tokens_seen", "include_tokens_per_second", "include_effective_tokens_per_second",
     ),
-    "speed": (
+    "config.idle-speed": (
         "low_cpu_mem_usage", "enable_liger_kernel", "use_liger_kernel", "liger_kernel_config", "use_unsloth_gc",
         "use_reentrant_gc", "gradient_checkpointing_kwargs", "use_v1_kernels", "torch_empty_cache_steps",
         "jit_mode_eval", "use_ipex", "offload_folder", "eval_accumulation_steps", "use_cache",
     ),
-    "precision": (
+    "config.idle-precision": (
         "half_precision_backend", "fp16_backend", "fp16_opt_level", "bf16_full_eval", "fp16_full_eval",
     ),
-    "own-loop": (
+    "config.idle-own-loop": (
         "remove_unused_columns", "label_names", "prediction_loss_only", "include_for_metrics",
         "include_inputs_for_metrics", "batch_eval_metrics", "eval_do_concat_batches", "eval_use_gather_object",
         "past_index", "skip_memory_metrics", "use_legacy_prediction_loop", "dispatch_batches", "split_batches",
         "restore_callback_states_from_checkpoint", "use_mps_device", "mp_parameters", "torchdynamo", "ray_scope",
     ),
-    "screen": ("disable_tqdm", "log_level", "log_level_replica", "run_name", "project"),
-    "safetensors": ("save_safetensors",),
-    "untrusted": ("split_special_tokens",),
+    "config.idle-screen": ("disable_tqdm", "log_level", "log_level_replica", "run_name", "project"),
+    "config.idle-safetensors": ("save_safetensors",),
+    "config.idle-untrusted": ("split_special_tokens",),
 }  # fmt: skip
 """By reason: keys that are accepted, and change nothing."""
 

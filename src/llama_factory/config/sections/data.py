@@ -31,7 +31,6 @@ class Data(Section):
         "data",
         en="The folder with dataset_info.json and the files that it names.",
         zh="dataset_info.json 及其所列文件所在的文件夹。",
-        unit="folder",
     )
     template: Annotated[str | None, Text()] = key(
         None,

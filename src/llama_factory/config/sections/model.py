@@ -68,7 +68,7 @@ class Model(Section):
         (),
         en="Trained adapters to put on the base model: the output_dir of a LoRA run.",
         zh="要加在基座模型上的已训练适配器，即 LoRA 训练的 output_dir。",
-        starter="# saves/my-model",
+        starter={"lora": "# saves/my-model"},
     )
     tokenizer_name: Annotated[str | None, Path()] = key(
         None,
@@ -89,7 +89,6 @@ class Model(Section):
         None,
         en="Folder for models fetched from the hub. Nothing given: the hub client's own.",
         zh="从模型库下载的文件所放的文件夹；不填则由下载程序决定。",
-        unit="folder",
     )
     hf_hub_token: Annotated[str | None, Text()] = key(
         None,

@@ -108,7 +108,6 @@ class Training(Section):
         None,
         en="The folder of this run: the trained weights, checkpoints, logs, the plot, the resolved configuration.",
         zh="本次训练的文件夹：权重、检查点、日志、曲线图与最终配置。",
-        unit="folder",
         starter="saves/my-model",
     )
     overwrite_output_dir: Annotated[bool, Flag()] = key(
@@ -255,7 +254,6 @@ class Logging(Section):
         None,
         en="Folder for TensorBoard. Nothing given: inside output_dir.",
         zh="TensorBoard 文件夹；不填则在 output_dir 内。",
-        unit="folder",
     )
     plot_loss: Annotated[bool, Flag()] = key(
         False,

@@ -76,7 +76,6 @@ class Export(Section):
         None,
         en="The folder that export writes: the base model with the adapters merged into it.",
         zh="导出的文件夹：合并了适配器的基座模型。",
-        unit="folder",
         starter="# models/my-model",
     )
     export_size: Annotated[float, Number(above=0)] = key(

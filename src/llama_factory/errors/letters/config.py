@@ -243,4 +243,4 @@ _TOGETHER: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_FILES, **_KEYS, **_TOGETHER, **vocabulary.LETTERS}
+LETTERS: dict[str, Letter] = {**_FILES, **_KEYS, **_TOGETHER, **vocabulary.WORDS}

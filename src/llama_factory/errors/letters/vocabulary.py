@@ -1,8 +1,8 @@
 """The letters about keys that are planned or without effect.
 
 Two tables. FEATURES: what a planned key belongs to and what to write today. REASONS: why a key is
-accepted without effect. They become the letters `config.planned-*` and `config.idle-*`, and `explain`
-reads the same tables, so that both say the same.
+accepted without effect. Under the ids of their letters; `explain` reads the same tables, so that both
+say the same.
 """
 
 from __future__ import annotations
@@ -10,121 +10,121 @@ from __future__ import annotations
 from llama_factory.errors.letters.letter import Letter
 
 FEATURES: dict[str, Letter] = {
-    "quantised": Letter(
+    "config.planned-quantised": Letter(
         en="training and inference with weights in 8 bits or fewer",
         en_cure="Remove the line: LoRA on frozen bf16 weights is built and needs no quantised model.",
         zh="8 位及以下量化权重的训练与推理",
         zh_cure="请删除该行：目前可在冻结的 bf16 权重上训练 LoRA，无需量化模型。",
     ),
-    "quantised-export": Letter(
+    "config.planned-quantised-export": Letter(
         en="exporting quantised weights",
         en_cure="Remove the line and export in the base model's own format.",
         zh="导出量化权重",
         zh_cure="请删除该行，以基座模型自身的格式导出。",
     ),
-    "hub": Letter(
+    "config.planned-hub": Letter(
         en="uploading to a hub, and hubs other than Hugging Face",
         en_cure="Remove the line, export to a folder with `export_dir`, and upload that folder.",
         zh="上传到模型库，以及 Hugging Face 以外的模型库",
         zh_cure="请删除该行，用 `export_dir` 导出到文件夹后自行上传。",
     ),
-    "media": Letter(
+    "config.planned-media": Letter(
         en="models that see or hear",
         en_cure="Remove the line; text models are built.",
         zh="视觉与语音模型",
         zh_cure="请删除该行；目前支持文本模型。",
     ),
-    "engines": Letter(
+    "config.planned-engines": Letter(
         en="engines other than transformers for answers",
         en_cure="Remove the line, or write `infer_backend: huggingface`.",
         zh="transformers 以外的推理引擎",
         zh_cure="请删除该行，或写 `infer_backend: huggingface`。",
     ),
-    "vocabulary": Letter(
+    "config.planned-vocabulary": Letter(
         en="new tokens and a resized vocabulary",
         en_cure="Remove the line and train with the tokens that the model has.",
         zh="新增词元与调整词表大小",
         zh_cure="请删除该行，使用模型已有的词元训练。",
     ),
-    "surgery": Letter(
+    "config.planned-surgery": Letter(
         en="changing the model's structure before training",
         en_cure="Remove the line; the model is trained as it was published.",
         zh="训练前改动模型结构",
         zh_cure="请删除该行；模型按发布时的结构训练。",
     ),
-    "adapters": Letter(
+    "config.planned-adapters": Letter(
         en="adapters beyond plain LoRA",
         en_cure="Remove the line and use `finetuning_type: lora` with `lora_rank` and `lora_target`.",
         zh="普通 LoRA 以外的适配器",
         zh_cure="请删除该行，使用 `finetuning_type: lora` 及 `lora_rank`、`lora_target`。",
     ),
-    "preferences": Letter(
+    "config.planned-preferences": Letter(
         en="learning from preferences and rewards",
         en_cure="Remove the line and use `stage: sft`.",
         zh="偏好与奖励学习",
         zh_cure="请删除该行，使用 `stage: sft`。",
     ),
-    "optimisers": Letter(
+    "config.planned-optimisers": Letter(
         en="optimisers other than AdamW",
         en_cure="Remove the line; `optim: adamw_torch` is built.",
         zh="AdamW 以外的优化器",
         zh_cure="请删除该行；目前支持 `optim: adamw_torch`。",
     ),
-    "losses": Letter(
+    "config.planned-losses": Letter(
         en="losses other than plain cross-entropy on the assistant's turns",
         en_cure="Remove the line; every assistant turn is trained with weight 1.",
         zh="助手轮次上普通交叉熵以外的损失",
         zh_cure="请删除该行；每个助手轮次以权重 1 训练。",
     ),
-    "mixing": Letter(
+    "config.planned-mixing": Letter(
         en="streaming, mixing by probability and packing of data sets",
         en_cure="Remove the line. Data sets are joined, kept on disk, and batched by tokens without padding.",
         zh="数据集的流式读取、按概率混合与打包",
         zh_cure="请删除该行。数据集会依次拼接、存于磁盘，并按词元数组批，不做填充。",
     ),
-    "thinking": Letter(
+    "config.planned-thinking": Letter(
         en="choosing between thinking and plain answers, and templates for tools",
         en_cure="Remove the line; rows are rendered by the template as they stand.",
         zh="思考模式的选择与工具模板",
         zh_cure="请删除该行；数据按模板原样渲染。",
     ),
-    "best-model": Letter(
+    "config.planned-best-model": Letter(
         en="stopping early and keeping the best checkpoint",
-        en_cure="Remove the line, give validation data and `eval_strategy: steps`, and choose a checkpoint by its loss.",
+        en_cure="Remove the line; with validation data and `eval_strategy: steps` you see which checkpoint is best.",
         zh="提前停止与保留最佳检查点",
-        zh_cure="请删除该行，设置验证数据与 `eval_strategy: steps`，再按损失选择检查点。",
+        zh_cure="请删除该行；设置验证数据与 `eval_strategy: steps` 后可看出哪个检查点最好。",
     ),
-    "distributed": Letter(
+    "config.planned-distributed": Letter(
         en="training with several processes or sharded weights",
         en_cure="Remove the line and train in one process; `gradient_accumulation_steps` makes large batches.",
         zh="多进程或权重分片训练",
         zh_cure="请删除该行，以单进程训练；大批次可用 `gradient_accumulation_steps`。",
     ),
-    "trackers": Letter(
+    "config.planned-trackers": Letter(
         en="trackers other than TensorBoard",
         en_cure="Remove the line; `report_to: tensorboard` and trainer_log.jsonl are built.",
         zh="TensorBoard 以外的跟踪工具",
         zh_cure="请删除该行；目前支持 `report_to: tensorboard` 与 trainer_log.jsonl。",
     ),
-    "prediction": Letter(
+    "config.planned-prediction": Letter(
         en="predicting a data set and scoring the answers",
         en_cure="Remove the line. The validation loss is built: `val_size` or `eval_dataset` with `eval_strategy`.",
         zh="在数据集上预测并评分",
         zh_cure="请删除该行。目前支持验证损失：`val_size` 或 `eval_dataset`，配合 `eval_strategy`。",
     ),
-    "profiling": Letter(
+    "config.planned-profiling": Letter(
         en="profiling a run",
         en_cure="Remove the line; the log shows tokens per second.",
         zh="训练性能剖析",
         zh_cure="请删除该行；日志会显示每秒词元数。",
     ),
-    "loop": Letter(
+    "config.planned-loop": Letter(
         en="this variation of the training loop",
         en_cure="Remove the line; the default is what runs.",
         zh="训练循环的这一变体",
         zh_cure="请删除该行，按默认方式运行。",
     ),
-    "sampling": Letter(
+    "config.planned-sampling": Letter(
         en="this way of choosing tokens",
         en_cure="Remove the line; `do_sample`, `temperature`, `top_p`, `top_k` and `repetition_penalty` are built.",
         zh="这种选词方式",
@@ -133,63 +133,63 @@ FEATURES: dict[str, Letter] = {
 }
 
 REASONS: dict[str, tuple[str, str]] = {
-    "no-loader": (
+    "config.idle-no-loader": (
         "rows are read straight from a memory-mapped store, no loader process waits for them",
         "数据直接从内存映射的存储读取，无需加载进程",
     ),
-    "own-threads": (
+    "config.idle-own-threads": (
         "each row is turned into tokens once, and the tokenizer uses threads of its own",
         "每行只分词一次，且分词器自带多线程",
     ),
-    "keyed": (
+    "config.idle-keyed": (
         "prepared data are kept under a key made of their content, so an old cache cannot be taken for new data",
         "预处理结果按内容命名保存，旧缓存不会被误用",
     ),
-    "one-process": (
+    "config.idle-one-process": (
         "one process trains, so no process waits for another",
         "训练只有一个进程，不存在进程间等待",
     ),
-    "fast-tokenizer": (
+    "config.idle-fast-tokenizer": (
         "every tokenizer here is a fast one",
         "此处的分词器都是快速版本",
     ),
-    "no-debug": (
+    "config.idle-no-debug": (
         "a number that is not finite always stops the run and names its rows",
         "出现非有限数值时总会停止并指出所在的行",
     ),
-    "loss-scale": (
+    "config.idle-loss-scale": (
         "fp16 is not scaled by settings of another engine",
         "fp16 不按其他引擎的设置缩放",
     ),
-    "no-padding": (
+    "config.idle-no-padding": (
         "rows are laid end to end, cut by length into micro-batches, and never padded",
         "数据首尾相接，按长度组成微批，不做填充",
     ),
-    "counted": (
+    "config.idle-counted": (
         "tokens are always counted and logged",
         "词元数总会统计并写入日志",
     ),
-    "speed": (
+    "config.idle-speed": (
         "it would change only how fast another program computes, never the result",
         "它只影响其他程序的计算速度，不影响结果",
     ),
-    "precision": (
+    "config.idle-precision": (
         "`bf16`, `fp16` and `pure_bf16` alone decide the precision",
         "精度只由 `bf16`、`fp16`、`pure_bf16` 决定",
     ),
-    "own-loop": (
+    "config.idle-own-loop": (
         "it sets up the Trainer of transformers, and the loop here is another one",
         "它用于设置 transformers 的 Trainer，而此处是自有的训练循环",
     ),
-    "screen": (
+    "config.idle-screen": (
         "what is shown follows the terminal, and the log on disk is always whole",
         "屏幕输出随终端调整，磁盘日志总是完整的",
     ),
-    "safetensors": (
+    "config.idle-safetensors": (
         "weights are always written as safetensors",
         "权重总是以 safetensors 格式写出",
     ),
-    "untrusted": (
+    "config.idle-untrusted": (
         "text of a row never becomes a control token",
         "数据中的文本永远不会变成控制符",
     ),
@@ -214,7 +214,8 @@ def _idle(reason: tuple[str, str]) -> Letter:
     )
 
 
-LETTERS: dict[str, Letter] = {
-    **{f"config.planned-{name}": _planned(feature) for name, feature in FEATURES.items()},
-    **{f"config.idle-{name}": _idle(reason) for name, reason in REASONS.items()},
+WORDS: dict[str, Letter] = {
+    **{id: _planned(feature) for id, feature in FEATURES.items()},
+    **{id: _idle(reason) for id, reason in REASONS.items()},
 }
+"""They are letters of `config`, and join its table."""
