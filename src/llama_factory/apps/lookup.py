@@ -7,19 +7,20 @@ In: the words after the command and a screen. Out: aligned lines, and the exit c
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 from llama_factory.apps.pages import at_most
 from llama_factory.apps.words import said
-from llama_factory.errors import DataError, InputError, MachineError
+from llama_factory.errors import InputError, LlamaFactoryError, MachineError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
+    from llama_factory.config.values import Choice
+    from llama_factory.errors import Language
 
 Environ = Mapping[str, str]
-LISTS = ("templates", "datasets", "methods", "models")
 
 
 def env(words: Sequence[str], screen: Screen, environ: Environ) -> int:
@@ -77,20 +78,17 @@ def explain(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 def list_(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     """One list by its name, or all four under their headings."""
     at_most("list", words, 1, screen)
-    if words and words[0] not in LISTS:
-        raise InputError("apps.unknown-list", found=words[0], known=", ".join(LISTS))
-    makers = {"templates": templates, "datasets": datasets, "methods": methods, "models": models}
-    for number, name in enumerate(words or LISTS):
-        if not words:
-            if number:
-                screen.line()
-            screen.line(screen.bold(said(f"list.{name}", screen.language)))
-        rows = makers[name]()
-        if rows:
-            screen.table(rows, indent="" if words else "  ")
-        else:  # alone, the list is what a script reads: an empty one has no lines
-            tell = screen.note if words else screen.line
-            tell(("" if words else "  ") + said(f"list.no-{name}", screen.language))
+    if words and words[0] not in MAKERS:
+        raise InputError("apps.unknown-list", found=words[0], known=", ".join(MAKERS))
+    for number, name in enumerate(words or MAKERS):
+        rows = MAKERS[name](screen.language)
+        if words:
+            screen.table(rows, indent="")
+            continue
+        if number:
+            screen.line()
+        screen.line(screen.bold(said(f"list.{name}", screen.language)))
+        screen.table(rows or [("-",)])
     return 0
 
 
@@ -100,39 +98,37 @@ def templates() -> list[tuple[str, ...]]:
     return [(name,) for name in template_names()]
 
 
-def datasets(folder: Path = Path("data")) -> list[tuple[str, ...]]:
-    """Name, file and format of every entry in the reader's registry, then of the shipped one's others."""
-    from llama_factory.shipped import data_folder
+def datasets(folder: str = "data") -> list[tuple[str, ...]]:
+    """Name, format and file of every entry in the reader's registry, then of the shipped one's others."""
+    from llama_factory.data import registry
 
-    rows: dict[str, tuple[str, ...]] = {}
-    for place in (folder, data_folder()):
-        for name, entry in registry(place / "dataset_info.json").items():
-            file = str(place / str(entry.get("file_name", "-")))
-            rows.setdefault(name, (name, str(entry.get("formatting", "alpaca")), file))
-    return list(rows.values())
-
-
-def registry(path: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The entries of a `dataset_info.json`; none when there is no such file."""
-    try:
-        found = json.loads(path.read_text("utf-8-sig"))
-    except FileNotFoundError:
-        return {}
-    except (ValueError, OSError) as error:
-        raise DataError("apps.unreadable-registry", where=path, reason=error) from error
-    if not isinstance(found, dict):
-        raise DataError("apps.unreadable-registry", where=path, reason=type(found).__name__)
-    return {name: entry for name, entry in found.items() if isinstance(entry, dict)}
+    rows: list[tuple[str, ...]] = []
+    for name in registry.names(folder):
+        try:
+            entry = registry.find(name, folder)
+        except LlamaFactoryError as error:  # one bad entry does not hide the others
+            rows.append((name, "!", error.letter().splitlines()[0]))
+        else:
+            rows.append((name, entry.formatting or "-", entry.shown))
+    return rows
 
 
-def methods() -> list[tuple[str, ...]]:
+def methods(language: Language) -> list[tuple[str, ...]]:
     """Every stage and way of training that a configuration may name, and whether it is built."""
-    return []
+    from llama_factory.config import Run
+    from llama_factory.config.keys import leaves
+
+    rows: list[tuple[str, ...]] = []
+    for key in ("stage", "finetuning_type"):
+        reader = cast("Choice", leaves(Run)[key].reader)
+        rows += [(word, key, said("list.built", language)) for word in reader.words]
+        rows += [(word, key, said("list.planned", language)) for word in reader.planned]
+    return rows
 
 
 def models(folder: Path = Path("models")) -> list[tuple[str, ...]]:
     """Folders below ./models with a config.json: path, model type, size of the weights."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for path in sorted(folder.glob("*/config.json")) + sorted(folder.glob("*/*/config.json")):
         try:
             kind = json.loads(path.read_text("utf-8")).get("model_type", "-")
@@ -141,3 +137,11 @@ def models(folder: Path = Path("models")) -> list[tuple[str, ...]]:
         size = sum(file.stat().st_size for file in path.parent.glob("*.safetensors"))
         rows.append((str(path.parent), str(kind), f"{size / 1e9:.2f} GB" if size else "-"))
     return rows
+
+
+MAKERS: Mapping[str, Callable[[Language], list[tuple[str, ...]]]] = {
+    "templates": lambda _: templates(),
+    "datasets": lambda _: datasets(),
+    "methods": methods,
+    "models": lambda _: models(),
+}

@@ -91,9 +91,9 @@ def _answer(session: Session, screen: Screen, question: str) -> None:
     except (LlamaFactoryError, SeveralErrors) as error:
         screen.note(error.letter(language))
         return
-    if answer.stopped:
+    if answer.finish.reason == "cancelled":
         screen.note(said("chat.stopped", language))
-    elif answer.cut:
+    elif answer.finish.reason == "length":
         screen.note(said("chat.cut", language, limit=answer.limit))
     elif not answer.text:
         screen.note(said("chat.silent", language))
@@ -166,6 +166,6 @@ def answer_lines(session: Session, screen: Screen, lines: Iterator[str]) -> int:
             for piece in answer.pieces:
                 screen.write(piece)
             screen.line()
-            if answer.cut:
+            if answer.finish.reason == "length":
                 screen.note(said("chat.cut", language, limit=answer.limit))
     return 0

@@ -8,11 +8,13 @@ printed here and no key is read: `repl` does that, and a server will.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from llama_factory.errors import InputError
+from llama_factory.generation import Finish
+from llama_factory.generation.text import UNFINISHED
 from llama_factory.records import Message
 
 
@@ -25,7 +27,9 @@ class Prompter(Protocol):
 class Answerer(Protocol):
     """What the session needs of an engine."""
 
-    def stream(self, prompt_ids: list[int], sampling: Any, stop: Callable[[], bool]) -> Iterator[int]: ...
+    def stream(
+        self, prompt_ids: Sequence[int], sampling: Any, stop: Callable[[], bool]
+    ) -> Generator[int, None, Finish]: ...
 
 
 def never() -> bool:
@@ -34,17 +38,16 @@ def never() -> bool:
 
 @dataclass(slots=True)
 class Answer:
-    """One answer while it is being given; the facts are true once `pieces` is exhausted.
+    """One answer while it is being given; `text` and `finish` are true once `pieces` is exhausted.
 
-    dropped: exchanges that no longer fitted the window. cut: it ended at `limit` tokens, not by itself.
+    dropped: exchanges that no longer fitted the window. limit: the most tokens that the answer may have.
     """
 
     pieces: Iterator[str]
     dropped: int
     limit: int
     text: str = ""
-    cut: bool = False
-    stopped: bool = False
+    finish: Finish = field(default_factory=lambda: Finish("cancelled"))
 
 
 @dataclass(slots=True)
@@ -76,22 +79,22 @@ class Session:
     def _pieces(
         self, answer: Answer, kept: list[Message], prompt: list[int], stop: Callable[[], bool]
     ) -> Iterator[str]:
-        count = 0
+        finish = Finish("cancelled")
 
-        def counted(ids: Iterable[int]) -> Iterator[int]:
-            nonlocal count
-            for token in ids:
-                count += 1
-                yield token
+        def ids() -> Iterator[int]:
+            nonlocal finish
+            finish = yield from self.engine.stream(prompt, sampling, stop)
 
         sampling = dataclasses.replace(self.sampling, max_new_tokens=answer.limit)
         try:
-            for piece in self.decode(counted(self.engine.stream(prompt, sampling, stop))):
-                answer.text += piece
-                yield piece
+            for piece in self.decode(ids()):
+                if piece.endswith(UNFINISHED) and finish.reason != "stop":
+                    piece = piece.rstrip(UNFINISHED)  # it ended in the middle of a character
+                if piece:
+                    answer.text += piece
+                    yield piece
         finally:
-            answer.stopped = stop()
-            answer.cut = count >= answer.limit and not answer.stopped
+            answer.finish = finish
             if answer.text:
                 self.messages[:] = [*kept, Message("assistant", answer.text)]
 

@@ -6,7 +6,7 @@ and the exit code. The rooms are imported when a command is called. Nothing is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from llama_factory.errors import InputError, letter
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
     from llama_factory.config import Run
+    from llama_factory.records import Finding
 
 Environ = Mapping[str, str]
 Say = Callable[[str], None]
@@ -24,7 +25,7 @@ def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     refuse_many_processes(environ)
     run = read("train", words)
     say = steadfast(screen)
-    announce(run, screen, say)
+    tell(run.notices, screen, say)
     from llama_factory import recipes
 
     outcome = recipes.train(run, say=say)
@@ -36,7 +37,7 @@ def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     run = read("export", words)
     say = steadfast(screen)
-    announce(run, screen, say)
+    tell(run.notices, screen, say)
     from llama_factory.export import export_model
 
     export_model(run, say)
@@ -45,7 +46,7 @@ def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 
 def chat(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     run = read("chat", words)
-    announce(run, screen, screen.note)
+    tell(run.notices, screen, screen.note)
     from llama_factory.apps import repl, talker
 
     return repl.talk(talker.open_session(run, screen), screen)
@@ -71,11 +72,11 @@ def split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
     return Path(first), rest
 
 
-def announce(run: Run, screen: Screen, say: Say) -> None:
-    """What the configuration has to say about itself, one line each, once."""
-    for notice in run.notices:
-        said = letter(notice.id, notice.where, notice.values, screen.language)
-        say(screen.dim(one_line(said, screen.language)))
+def tell(findings: Iterable[Finding], screen: Screen, say: Say) -> None:
+    """What was found on the way, one calm line each."""
+    for finding in findings:
+        found = letter(finding.id, finding.where, finding.values, screen.language)
+        say(one_line(found, screen.language))
 
 
 def one_line(text: str, language: str) -> str:

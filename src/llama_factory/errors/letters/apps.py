@@ -77,12 +77,6 @@ LETTERS: dict[str, Letter] = {
         zh="`explain` 需要一个配置项。",
         zh_cure="例如 `llamafactory-cli explain lora_rank`。`llamafactory-cli help train` 列出全部配置项。",
     ),
-    "apps.unreadable-registry": Letter(
-        en="the registry of data sets cannot be read: {reason}.",
-        en_cure="It must be one JSON object: a name, then what is known about that data set.",
-        zh="无法读取数据集登记表：{reason}。",
-        zh_cure="它应是一个 JSON 对象：名称对应该数据集的说明。",
-    ),
     "apps.output-lost": Letter(
         en="the output could not be written: {reason}.",
         en_cure="Nothing else was harmed. Free the disk or choose another place for the output.",
@@ -94,6 +88,12 @@ LETTERS: dict[str, Letter] = {
         en_cure="Nothing half-written was left; the same command starts again.",
         zh="已停止。",
         zh_cure="没有留下写了一半的文件；用同一条命令可重新开始。",
+    ),
+    "apps.no-model": Letter(
+        en="no model is named.",
+        en_cure="Give `model_name_or_path`: a folder, or a name on the hub.",
+        zh="没有指定模型。",
+        zh_cure="请给出 `model_name_or_path`：文件夹，或 hub 上的名称。",
     ),
     "apps.question-too-long": Letter(
         en="the question takes {found} tokens, and the model's window holds {window}.",

@@ -1,0 +1,118 @@
+"""From a configuration to a session that answers: find, load, put the adapters on, render, generate.
+
+In: a `Run` and a screen that hears what is being loaded. Out: a `Session`, with the notes that a person should
+read before the first question. The loading itself is `model`'s, `render`'s and `generation`'s; this file only
+puts them together, and prints no answer.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_factory.apps.session import Session
+from llama_factory.apps.words import said
+from llama_factory.apps.work import tell
+from llama_factory.errors import InputError
+
+if TYPE_CHECKING:
+    from llama_factory.apps.screen import Screen
+    from llama_factory.config import Run
+    from llama_factory.render import Renderer
+
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
+ADAPTER = "adapter_config.json"
+
+
+def open_session(run: Run, screen: Screen) -> Session:
+    """Everything that a question needs, loaded; what was found on the way is told on `screen`."""
+    from llama_factory import machine
+    from llama_factory.generation import TransformersEngine, decode_stream, sampling_from
+    from llama_factory.model import adapters
+    from llama_factory.model.load import load_for
+
+    base, added = folders(run)
+    renderer = open_renderer(run, base, added)
+    screen.note(said("chat.loading", screen.language, model=run.model.model_name_or_path))
+    machine.torch_setup()
+    device = machine.pick_device(run.model.device_map)
+    model = load_for(
+        run, base, dtype=_dtype(run, device), device=device, say=lambda finding: tell((finding,), screen, screen.note)
+    )
+    if added:
+        tell(adapters.open(model, added, base).said, screen, screen.note)
+    tell(renderer.notices, screen, screen.note)
+    introduce(run, renderer, screen)
+    seed = run.training.seed if "seed" in run.given else None  # unless asked, each answer is drawn anew
+    return Session(
+        renderer=renderer,
+        engine=TransformersEngine(model, renderer.stop_ids),
+        sampling=sampling_from(run.generation, cast(Any, model).generation_config, seed=seed),
+        decode=partial(decode_stream, renderer),
+        window=window(cast(Any, model).config),
+    )
+
+
+def folders(run: Run) -> tuple[Path, list[Path]]:
+    """The base and the adapters, on this disk."""
+    from llama_factory.model.locate import locate
+
+    name = run.model.model_name_or_path
+    if name is None:
+        raise InputError("apps.no-model", where=run.source)
+    find = partial(
+        locate, revision=run.model.model_revision, cache_dir=run.model.cache_dir, token=run.model.hf_hub_token
+    )
+    return find(name, trust_remote_code=run.model.trust_remote_code), [
+        find(one) for one in run.model.adapter_name_or_path
+    ]
+
+
+def open_renderer(run: Run, base: Path, added: list[Path]) -> Renderer:
+    """The tokenizer and template that the adapter was trained with, where it brought them along."""
+    from llama_factory.model.locate import locate
+    from llama_factory.render import load_renderer
+
+    folder = next((one for one in added if any((one / name).is_file() for name in TOKENIZER)), base)
+    if run.model.tokenizer_name is not None:
+        folder = locate(run.model.tokenizer_name, cache_dir=run.model.cache_dir, token=run.model.hf_hub_token)
+    return load_renderer(
+        folder,
+        template=run.data.template,
+        default_system=run.data.default_system,
+        allow_mismatch=run.data.allow_template_mismatch,
+        trust_remote_code=run.model.trust_remote_code,
+    )
+
+
+def introduce(run: Run, renderer: Renderer, screen: Screen) -> None:
+    """Who is about to answer: model, adapter, template; and an adapter that was perhaps forgotten."""
+    language = screen.language
+    added = ", ".join(run.model.adapter_name_or_path)
+    screen.note(
+        said(
+            "chat.who",
+            language,
+            model=run.model.model_name_or_path,
+            adapter=added or said("chat.none", language),
+            template=run.data.template or said("chat.own-template", language),
+        )
+    )
+    trained = run.training.output_dir
+    if not added and trained is not None and (Path(trained) / ADAPTER).is_file():
+        screen.note(said("chat.forgotten", language, folder=trained))
+
+
+def window(config: Any) -> int | None:
+    """Tokens that the model can look back on; a few kinds name no limit."""
+    limit = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _dtype(run: Run, device: str) -> str:
+    from llama_factory import machine
+
+    if run.model.infer_dtype != "auto":
+        return run.model.infer_dtype
+    return machine.pick_precision(None, None, False, device=device).compute
