@@ -16,7 +16,7 @@ from llama_factory.storage.commit import (
     write_directory,
     write_file,
 )
-from llama_factory.storage.digest import cache_folder, digest, file_digest
+from llama_factory.storage.digests import cache_folder, digest, file_digest
 from llama_factory.storage.disk import free_bytes
 from llama_factory.storage.lock import Lock
 from llama_factory.storage.manifest import Entry, Manifest, glance, verify

@@ -110,7 +110,7 @@ def _put_back(content: Path, folder: Path) -> None:
     for child in content.iterdir() if content.is_dir() else ():
         if not os.path.lexists(folder / child.name):
             os.rename(child, folder / child.name)
-    sync_folder(folder)
+            sync_folder(folder)
 
 
 def _is_dead(room: Path, made_by: owner.Owner) -> bool:

@@ -94,9 +94,8 @@ def append_line(path: Path, text: str) -> None:
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 line = b"\n" + line
             try:
-                written = os.write(descriptor, line)
-                if written != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                while line:  # the second round of a line that did not fit tells why
+                    line = line[os.write(descriptor, line) :]
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)
@@ -115,7 +114,7 @@ def remove_directory(path: Path) -> None:
         if os.path.lexists(path):
             hidden = path.with_name(hidden_name("removing"))
             os.rename(path, hidden)
-            sync_folder(path.parent)
+            _sync_or_undo(path.parent, lambda: os.rename(hidden, path))
             erase(hidden)
 
 
@@ -158,10 +157,10 @@ def _put_in_place_of(fresh: Path, target: Path) -> None:
         _sync_or_undo(target.parent, lambda: exchange(fresh, target))
         return
     with aside(target.parent, "replaced") as room:
+        sync_folder(room.parent)
+        sync_folder(target.parent)  # the hiding place must last before anything is hidden in it
         os.rename(target, room / target.name)
         sync_folder(room)
-        sync_folder(room.parent)
-        sync_folder(target.parent)
         _put(fresh, target)
 
 
