@@ -12,6 +12,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import torch
+
 from llama_factory.errors import DataError, DivergedError, OurFault
 from llama_factory.records import Batch, Step
 from llama_factory.trainer.ports import Objective, Origin, P, TermLike
@@ -37,15 +39,14 @@ def accumulate(policy: P, objective: Objective[P], step: Step, *, number: int, o
     loss = 0.0
     for batch in step.batches:
         terms = objective(policy, batch)
-        if terms.keys() - step.counts.keys():
+        if not terms or terms.keys() - step.counts.keys():
             raise OurFault("trainer.unknown-terms", found=sorted(terms), counted=sorted(step.counts))
-        share = sum(term.weight * term.sum / step.counts[name] for name, term in terms.items())
-        value = float(share)
+        share = torch.stack([term.weight * term.sum / step.counts[name] for name, term in terms.items()]).sum()
+        value = share.item()
         if not math.isfinite(value):
             rows = name_rows([batch], origin)
             raise DivergedError("trainer.loss-not-finite", step=number, found=value, rows=rows, kept="")
-        if not isinstance(share, float | int):
-            share.backward()  # type: ignore[no-untyped-call]
+        share.backward()  # type: ignore[no-untyped-call]
         loss += value
         _add(terms, sums, counted)
     _compare(counted, step.counts)
@@ -61,7 +62,7 @@ def name_rows(batches: Iterable[Batch], origin: Origin) -> str:
 
 def _add(terms: Mapping[str, TermLike], sums: dict[str, float], counted: dict[str, float]) -> None:
     for name, term in terms.items():
-        sums[name] += float(term.sum)
+        sums[name] += term.sum.item()
         counted[name] += term.count
 
 

@@ -87,14 +87,14 @@ class Checkpoints:
 
     def find(self, names: Iterable[str]) -> Found:
         """Load the checkpoint to go on from; `names` are the parameters that are trained now."""
-        folder, findings = self._choose(storage.find_newest)
+        folder, broken, findings = self._choose(storage.find_newest)
         if folder is None:
             return Found(None, None, tuple(findings))
         if isinstance(self.resume, str):
             storage.verify(folder)
         state = _load(folder)
         _refuse_other_parameters(folder, state.masters, names)
-        findings += self._supersede(folder, state.step)
+        findings = [_put_away(found) for found in broken] + self._supersede(folder, state.step) + findings
         return Found(folder, state, tuple(findings))
 
     def at(self, step: int) -> Path:
@@ -132,11 +132,11 @@ class Checkpoints:
         (folder / STATE).write_text(json.dumps(facts, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
     def _choose(self, newest: Callable[[Path], tuple[Path | None, list[storage.Broken]]]) -> _Choice:
-        """The folder to go on from, or None to start anew."""
+        """The folder to go on from (None: start anew), the newer ones that are broken, and what to say."""
         if self.overwrite and not self.resume:
             for old in storage.numbered(self.folder):
                 storage.remove_directory(old)
-            return None, []
+            return None, [], []
         if isinstance(self.resume, str):
             return self._named(Path(self.resume))
         folder, broken = newest(self.folder)
@@ -145,15 +145,15 @@ class Checkpoints:
             raise MachineError("trainer.no-whole-checkpoint", where=self.folder, reason=reason)
         if folder is None or self.resume is False:
             self._refuse_to_overwrite()
-            return None, [Finding("trainer.no-checkpoint-yet", "note", str(self.folder))] if self.resume else []
-        findings = [_skipped(found) for found in broken]
-        return folder, findings + self._compare(folder)
+            said = [Finding("trainer.no-checkpoint-yet", "note", str(self.folder))] if self.resume else []
+            return None, [], said
+        return folder, broken, self._compare(folder)
 
     def _named(self, folder: Path) -> _Choice:
         if not (folder / STATE).is_file():
             raise InputError("trainer.not-a-checkpoint", where=folder)
         storage.glance(folder)
-        return folder, self._compare(folder)
+        return folder, [], self._compare(folder)
 
     def _refuse_to_overwrite(self) -> None:
         if storage.numbered(self.folder) or (self.folder / MANIFEST).exists():
@@ -175,7 +175,7 @@ class Checkpoints:
 
         Left in place, its higher numbers would win over the new branch at the next resume and when old ones go.
         """
-        if chosen.resolve().parent != self.folder.resolve():
+        if not isinstance(self.resume, str) or chosen.resolve().parent != self.folder.resolve():
             return []
         findings = []
         for newer in storage.newest_whole(self.folder):
@@ -185,7 +185,7 @@ class Checkpoints:
         return findings
 
 
-_Choice = tuple[Path | None, list[Finding]]
+_Choice = tuple[Path | None, list[storage.Broken], list[Finding]]
 
 
 def _free_name(path: Path) -> Path:
@@ -237,6 +237,8 @@ def _refuse_other_parameters(folder: Path, saved: Mapping[str, Tensor], names: I
         raise InputError("trainer.other-parameters", where=folder, count=len(odd), first=odd[0])
 
 
-def _skipped(found: storage.Broken) -> Finding:
-    reason = found.error.letter().splitlines()[0]
-    return Finding("trainer.checkpoint-skipped", "warning", str(found.path), {"reason": reason})
+def _put_away(found: storage.Broken) -> Finding:
+    """Out of the way of new ones: a number that it holds must neither win nor count when old ones are removed."""
+    moved = storage.set_aside(found.path)
+    values = {"reason": found.error.letter().splitlines()[0], "moved": moved.name}
+    return Finding("trainer.checkpoint-skipped", "warning", str(found.path), values)

@@ -25,7 +25,7 @@ def mean_loss(policy: P, objective: Objective[P], batches: Callable[[], Iterable
         weights: dict[str, float] = {}
         for batch in batches():
             for name, term in objective(policy, batch).items():
-                sums[name] = sums.get(name, 0.0) + float(term.sum)
+                sums[name] = sums.get(name, 0.0) + term.sum.item()
                 counts[name] = counts.get(name, 0.0) + term.count
                 weights[name] = term.weight
         if not sums or not all(count > 0 for count in counts.values()):

@@ -130,9 +130,9 @@ LETTERS: dict[str, Letter] = {
     ),
     "trainer.checkpoint-skipped": Letter(
         en="this checkpoint is not whole and is passed over: {reason}",
-        en_cure="An older one is used.",
+        en_cure="An older one is used; this one is kept as {moved}.",
         zh="该检查点不完整，已跳过：{reason}",
-        zh_cure="改用更早的检查点。",
+        zh_cure="改用更早的检查点；该检查点保留为 {moved}。",
     ),
     "trainer.superseded": Letter(
         en="this checkpoint is newer than the one that the run goes on from. It is kept as {moved}.",
