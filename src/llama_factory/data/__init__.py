@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from llama_factory.data.batching import StepSource, batches, evaluation_batches
 from llama_factory.data.preparing import Prepared, prepare
+from llama_factory.data.sizing import rows_per_step, token_budget
 from llama_factory.data.store import StoredRow, TokenStore
 from llama_factory.data.summary import DataSetSummary, Summary
 
@@ -21,4 +22,6 @@ __all__ = [
     "batches",
     "evaluation_batches",
     "prepare",
+    "rows_per_step",
+    "token_budget",
 ]

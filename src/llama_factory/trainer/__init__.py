@@ -9,7 +9,6 @@ from __future__ import annotations
 from llama_factory.trainer.checkpoints import Checkpoints
 from llama_factory.trainer.evaluation import mean_loss
 from llama_factory.trainer.fit import FitResult, fit
-from llama_factory.trainer.judging import judge
 from llama_factory.trainer.plan import FitPlan
 from llama_factory.trainer.ports import (
     Evaluate,
@@ -39,6 +38,5 @@ __all__ = [
     "Start",
     "TermLike",
     "fit",
-    "judge",
     "mean_loss",
 ]

@@ -1,0 +1,104 @@
+"""Supervised fine-tuning: rows of conversations in, a model that answers like them out.
+
+Read it from top to bottom: it is the order in which things happen. What is wrong with the configuration,
+the folder, the model or the data is found before the first step; what is written is whole or absent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from llama_factory import data, machine, storage, trainer
+from llama_factory.config import Run, require
+from llama_factory.errors import Language
+from llama_factory.losses import Term, token_nll
+from llama_factory.recipes.outcome import Outcome, Say, tell
+from llama_factory.recipes.wiring import (
+    Bench,
+    ModelWriter,
+    checkpoints_of,
+    judge_of,
+    locate,
+    observers_of,
+    outcome_of,
+    plan_of,
+    policy_of,
+    write_resolved,
+)  # fmt: skip
+from llama_factory.render import load_renderer
+
+if TYPE_CHECKING:
+    from llama_factory.model.policy import Policy
+    from llama_factory.records import Batch
+
+TERM = "sft"
+"""The one term of this loss: its count stands in every step, its sum in every micro-batch."""
+
+
+def sft(run: Run, say: Say, language: Language) -> Outcome:
+    """Raises LlamaFactoryError; `errors.EXIT_CODES` says what each kind ends with."""
+    require(run, "train")
+    machine.torch_setup()
+    output = Path(str(run.training.output_dir))
+    output.mkdir(parents=True, exist_ok=True)
+    with storage.Lock(output):
+        return _train(_bench(run, output, say, language), say, language)
+
+
+def _bench(run: Run, output: Path, say: Say, language: Language) -> Bench:
+    device = machine.pick_device(run.model.device_map)
+    precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
+    base = locate(run, str(run.model.model_name_or_path))
+    renderer = load_renderer(
+        base if run.model.tokenizer_name is None else locate(run, run.model.tokenizer_name),
+        template=run.data.template,
+        default_system=run.data.default_system,
+        allow_mismatch=run.data.allow_template_mismatch,
+        trust_remote_code=run.model.trust_remote_code,
+    )
+    tell(say, (*precision.said, *renderer.notices), language)
+    return Bench(run, output, base, renderer, device, precision)
+
+
+def _train(bench: Bench, say: Say, language: Language) -> Outcome:
+    run = bench.run
+    rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
+    writer = ModelWriter(bench)
+    checkpoints = checkpoints_of(bench, rows, writer)
+    checkpoints.claim()
+    write_resolved(run, bench.output)
+    policy, said = policy_of(bench)
+    writer.module = policy.module
+    tell(say, said, language)
+    say(policy.describe())
+    source = data.batches(
+        rows.train,
+        rows_per_step=data.rows_per_step(run),
+        micro_batch_tokens=data.token_budget(run),
+        seed=run.training.seed,
+        shuffle=not run.data.disable_shuffling,
+        term=TERM,
+    )
+    result = trainer.fit(
+        policy,
+        source,
+        objective,
+        plan_of(run, bench.precision),
+        observers=observers_of(run, bench.output, say, language),
+        checkpoints=checkpoints,
+        evaluate=judge_of(run, policy, objective, rows.validation),
+        origin=lambda row: str(rows.train.origin(row)),
+    )
+    return outcome_of(bench, result, language)
+
+
+def objective(policy: Policy, batch: Batch) -> Mapping[str, Term]:
+    """The mean negative log-likelihood of the supervised tokens."""
+    found = policy.forward(batch)
+    weight_S = torch.from_numpy(batch.weight_T).to(found.index_S.device)[found.index_S]
+    return {TERM: token_nll(found.logprob_S, weight_S)}

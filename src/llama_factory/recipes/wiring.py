@@ -1,0 +1,215 @@
+"""Values of a configuration, arranged as the rooms below take them. Wiring only: nothing is computed here.
+
+In: a `Run` and what earlier steps of a recipe found. Out: the plan of the loop, the checkpoints of the run,
+the writer of the model's files, the listeners.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import yaml
+
+from llama_factory import data, storage, trainer
+from llama_factory.config import Run
+from llama_factory.errors import Language, OurFault
+from llama_factory.machine import Precision
+from llama_factory.model import fingerprint, save
+from llama_factory.model.locate import locate as find_folder
+from llama_factory.recipes.outcome import Outcome, Say, closing_lines
+from llama_factory.records import Finding
+from llama_factory.render import Renderer
+from llama_factory.trainer import Checkpoints, Evaluate, FitPlan, FitResult, Objective, Observer
+from llama_factory.trainer.checkpoints import Fact
+from llama_factory.trainer.observers import Console, JsonLines, LossPlot, TensorBoard
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from transformers import PreTrainedModel
+
+    from llama_factory.data import Prepared, TokenStore
+    from llama_factory.model.policy import Policy
+
+PLOT = "training_loss.png"
+LOG = "trainer_log.jsonl"
+RESOLVED = "resolved_config.yaml"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a recipe has found before it loads weights: the run, its base model, template and number formats."""
+
+    run: Run
+    output: Path
+    base: Path
+    renderer: Renderer
+    device: str
+    precision: Precision
+
+
+def plan_of(run: Run, precision: Precision) -> FitPlan:
+    training, optimizer, schedule = run.training, run.training.optimizer, run.training.schedule
+    return FitPlan(
+        num_train_epochs=training.num_train_epochs,
+        max_steps=training.max_steps,
+        seed=training.seed,
+        master_dtype=precision.master,
+        optim=optimizer.optim,
+        learning_rate=optimizer.learning_rate,
+        weight_decay=optimizer.weight_decay,
+        adam_beta1=optimizer.adam_beta1,
+        adam_beta2=optimizer.adam_beta2,
+        adam_epsilon=optimizer.adam_epsilon,
+        max_grad_norm=optimizer.max_grad_norm,
+        lr_scheduler_type=schedule.lr_scheduler_type,
+        warmup_ratio=schedule.warmup_ratio,
+        warmup_steps=schedule.warmup_steps,
+        logging_steps=run.logging.logging_steps,
+        eval_strategy=run.evaluation.eval_strategy,
+        eval_steps=run.evaluation.eval_steps or run.logging.logging_steps,
+        save_strategy=run.saving.save_strategy,
+        save_steps=run.saving.save_steps,
+    )
+
+
+def locate(run: Run, name: str) -> Path:
+    """The folder of a model, adapter or tokenizer that the configuration names."""
+    return find_folder(
+        name,
+        revision=run.model.model_revision,
+        cache_dir=run.model.cache_dir,
+        token=run.model.hf_hub_token,
+        trust_remote_code=run.model.trust_remote_code,
+    )
+
+
+def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
+    """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
+    from llama_factory.model import adapters, load
+    from llama_factory.model.policy import Policy
+
+    run, said = bench.run, list[Finding]()
+    module = load.load_for(run, bench.base, dtype=bench.precision.compute, device=bench.device, say=said.append)
+    if run.model.adapter_name_or_path:
+        folders = [locate(run, name) for name in run.model.adapter_name_or_path]
+        attached = adapters.open(module, folders, bench.base, trainable=True)
+    else:
+        attached = adapters.attach(module, run.method, compute_dtype=bench.precision.compute, seed=run.training.seed)
+    if run.training.gradient_checkpointing:
+        cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
+    return Policy(module), [*said, *attached.said]
+
+
+class ModelWriter:
+    """Writes the model's own files into a folder. It is made before the weights are loaded, and told them then."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.module: nn.Module | None = None
+
+    def __call__(self, folder: Path, masters: Mapping[str, Tensor]) -> None:
+        """Trained weights, and beside them the tokenizer and the template that they were trained with."""
+        if self.module is None:
+            raise OurFault("trainer.nothing-to-save")
+        bench = self._bench
+        save.trained_files(
+            self.module,
+            masters,
+            bench.run,
+            folder,
+            base_folder=bench.base,
+            template_text=bench.renderer.template_text,
+            template_fingerprint=bench.renderer.fingerprint,
+        )
+        for name, content in bench.renderer.files().items():
+            (folder / name).write_bytes(content)
+
+
+def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpoints:
+    """The checkpoints of this run, and what makes it this run."""
+    run = bench.run
+    method = run.method
+    chosen = {"lora": method.lora, "freeze": method.freeze, "full": None}[method.finetuning_type]
+    identity: dict[str, Fact] = {
+        "stage": method.stage,
+        "finetuning_type": method.finetuning_type,
+        **({} if chosen is None else {key: str(value) for key, value in chosen.model_dump().items()}),
+        "base weights": fingerprint.weights(bench.base),
+        "adapter_name_or_path": ", ".join(run.model.adapter_name_or_path),
+        "template": bench.renderer.fingerprint,
+        "rows": rows.train.fingerprint,
+        "validation rows": rows.validation.fingerprint if rows.validation else "-",
+        "rows a step": data.rows_per_step(run),
+        "seed": run.training.seed,
+        "disable_shuffling": run.data.disable_shuffling,
+        "compute format": bench.precision.compute,
+        "master format": bench.precision.master,
+    }
+    plan = plan_of(run, bench.precision)
+    settings = {
+        key: getattr(plan, key)
+        for key in (
+            "num_train_epochs", "max_steps", "learning_rate", "weight_decay", "adam_beta1", "adam_beta2",
+            "adam_epsilon", "max_grad_norm", "lr_scheduler_type", "warmup_ratio", "warmup_steps",
+        )
+    }  # fmt: skip
+    return Checkpoints(
+        folder=bench.output,
+        save_model=writer,
+        identity=identity,
+        settings=settings,
+        resume=run.training.resume_from_checkpoint,
+        overwrite=run.training.overwrite_output_dir,
+        limit=run.saving.save_total_limit,
+    )
+
+
+def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: TokenStore | None) -> Evaluate | None:
+    """How the validation loss is found, if there are rows for it."""
+    if rows is None:
+        return None
+    return trainer.mean_loss(policy, objective, lambda: data.evaluation_batches(rows, data.token_budget(run)))
+
+
+def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequence[Observer]:
+    listeners: list[Observer] = [Console(say, language), JsonLines(output / LOG)]
+    if "tensorboard" in run.logging.report_to:
+        listeners.append(TensorBoard(Path(run.logging.logging_dir or output / "runs")))
+    if run.logging.plot_loss:
+        listeners.append(LossPlot(output / PLOT))
+    return listeners
+
+
+def write_resolved(run: Run, output: Path) -> None:
+    """Every key with the value it had, so that the run can be repeated from this file alone."""
+    text = yaml.safe_dump(run.resolved(), allow_unicode=True, sort_keys=False)
+    storage.write_file(output / RESOLVED, text)
+
+
+def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
+    """What became of the run, and the last lines on screen: where everything lies, what can be done next."""
+    run, output = bench.run, str(bench.output)
+    adapted = run.method.finetuning_type == "lora"
+    base = str(run.model.model_name_or_path)
+    asked = {"model_name_or_path": base, "adapter_name_or_path": output} if adapted else {"model_name_or_path": output}
+    if run.data.template is not None:
+        asked["template"] = run.data.template
+    words = " ".join(f"{key}={shlex.quote(value)}" for key, value in asked.items())
+    lines = closing_lines(
+        language,
+        steps=result.step - result.first_step,
+        seconds=result.elapsed_s,
+        loss=result.loss,
+        eval_loss=result.metrics.get("eval_loss"),
+        folder=output,
+        files=[name for name in (PLOT, LOG, RESOLVED) if (bench.output / name).is_file()],
+        chat=f"llamafactory-cli chat {words}",
+        export=f"llamafactory-cli export {words} export_dir={shlex.quote(output.rstrip('/') + '-merged')}"
+        if adapted
+        else "",
+    )
+    return Outcome(bench.output, result.step, result.loss, result.metrics.get("eval_loss"), lines)
