@@ -205,7 +205,36 @@ def test_explain_of_an_unknown_key_names_the_nearest(lmf) -> None:
     done = lmf("explain", "lora_rnk")
     assert done.returncode == 2
     assert "lora_rank" in done.stderr
-    assert lmf("explain").returncode == 2
+
+
+def test_explain_without_a_key_lists_every_built_key_with_its_line(lmf) -> None:
+    from llama_factory import config
+
+    done = lmf("explain")
+    assert done.returncode == 0
+    shown = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("  ")}
+    built = {key: about for key, about in config.fields().items() if about.status == "built"}
+    assert len(built) > 60
+    assert set(shown) == set(built)
+    assert all(about.en in shown[key] for key, about in built.items())
+
+
+@pytest.mark.parametrize("method", ["lora", "freeze", "full"])
+def test_init_writes_the_method_that_is_asked_for(lmf, tmp_path: Path, method: str) -> None:
+    assert lmf("init", "mine.yaml", method).returncode == 0
+    assert f"\nfinetuning_type: {method}\n" in (tmp_path / "mine.yaml").read_text()
+
+
+def test_init_takes_no_word_for_a_file_that_is_none(lmf, tmp_path: Path) -> None:
+    done = lmf("init", "lorra")
+    assert done.returncode == 2
+    assert "lorra" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_init_writes_in_the_language_of_the_reader(lmf, tmp_path: Path) -> None:
+    assert lmf("init", LLAMA_FACTORY_LANG="zh").returncode == 0
+    assert "基座模型" in (tmp_path / "train.yaml").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", ["train", "chat", "export"])

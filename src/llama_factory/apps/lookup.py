@@ -17,6 +17,7 @@ from llama_factory.errors import InputError, LlamaFactoryError, MachineError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
+    from llama_factory.config.starter import Method
     from llama_factory.config.values import Choice
     from llama_factory.errors import Language
 
@@ -41,35 +42,63 @@ PINS = ("torch 2.0.1, 2.2.1, 2.6.0", "transformers 4.30.2, 4.38.1, 4970b23", "ac
 
 
 def init(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    """A commented configuration in a new file."""
-    at_most("init", words, 1, screen)
+    """A commented configuration in a new file: `init`, `init my.yaml`, `init my.yaml full`."""
     from llama_factory import config
 
-    path = Path(words[0] if words else "train.yaml")
+    method: Method = next((one for one in METHODS if one in words), "lora")
+    names = [word for word in words if word != method]
+    at_most("init", names, 1, screen)
+    path = Path(names[0] if names else "train.yaml")
+    if path.suffix not in (".yaml", ".yml"):
+        raise InputError("apps.init-name", found=path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "x", encoding="utf-8") as file:
-            file.write(config.starter("lora"))
-    except (FileExistsError, IsADirectoryError) as error:
-        raise InputError("apps.file-exists", where=path) from error
+            file.write(config.starter(method, screen.language))
     except OSError as error:
+        if path.exists():
+            raise InputError("apps.file-exists", where=path) from error
         raise MachineError("apps.cannot-write", where=path, reason=error.strerror) from error
     screen.line(said("init.done", screen.language, path=path))
     return 0
+
+
+METHODS: tuple[Method, ...] = ("lora", "freeze", "full")
 
 
 # --- explain -----------------------------------------------------------------------------------------------
 
 
 def explain(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    """What the configuration knows about one key."""
-    if not words:
-        raise InputError("apps.key-needed")
+    """What the configuration knows about one key; without one, every key with its line, for the eye and for grep."""
     at_most("explain", words, 1, screen)
     from llama_factory import config
 
-    screen.paragraph(str(config.explain(words[0])))
+    if not words:
+        for number, (title, keys) in enumerate(keys_by_section(screen.language)):
+            if number:
+                screen.line()
+            screen.line(screen.bold(title))
+            screen.table(keys)
+        return 0
+    for number, line in enumerate(config.explain(words[0], screen.language).splitlines()):
+        indent = line[: len(line) - len(line.lstrip())]
+        screen.paragraph(screen.bold(line) if number == 0 else line.lstrip(), indent=indent)
     return 0
+
+
+def keys_by_section(language: Language, command: str = "") -> list[tuple[str, list[tuple[str, str]]]]:
+    """Title of a section, then its keys with their help: all built ones, or those that a command reads."""
+    from llama_factory.config import Run, fields
+    from llama_factory.config.keys import leaves
+
+    found: dict[str, list[tuple[str, str]]] = {}
+    for key, leaf in leaves(Run).items():
+        about = fields()[key]
+        if not command or command in about.commands:
+            title = leaf.section.title[language == "zh"]
+            found.setdefault(title, []).append((key, about.zh if language == "zh" else about.en))
+    return list(found.items())
 
 
 # --- list --------------------------------------------------------------------------------------------------

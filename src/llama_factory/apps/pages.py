@@ -6,6 +6,7 @@ read from the configuration's fields, which is the one thing here that takes a m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -68,6 +69,18 @@ def _page(name: str, screen: Screen) -> None:
         heading("help.examples", screen)
         for example in EXAMPLES[name]:
             screen.line(f"  {example}")
+    if name in KEYED:
+        from llama_factory.apps.lookup import keys_by_section
+
+        heading("help.keys", screen)
+        screen.table([(brief(title), ", ".join(key for key, _ in keys)) for title, keys in keys_by_section(tell, name)])
+        screen.line()
+        screen.paragraph(said("help.keys-more", tell))
+
+
+def brief(title: str) -> str:
+    """`lora` of `lora: small matrices beside frozen weights`."""
+    return re.split("[:,\uff1a\uff0c]", title, maxsplit=1)[0]
 
 
 def heading(id: str, screen: Screen) -> None:

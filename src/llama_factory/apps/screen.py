@@ -61,7 +61,7 @@ class Screen:
     def paragraph(self, text: str, *, indent: str = "") -> None:
         """Text wrapped to the terminal, or as one line where nobody knows the width."""
         for piece in wrap(text, self.width, len(indent)):
-            self.line(indent + piece if piece else "")
+            self.line((indent + piece).rstrip())
 
     def table(self, rows: Sequence[Sequence[str]], *, indent: str = "  ") -> None:
         """Columns aligned; the last one is wrapped under itself on a terminal. The first is bold."""

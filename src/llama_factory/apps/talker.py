@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_factory.apps.session import Session
 from llama_factory.apps.words import said
 from llama_factory.apps.work import tell
-from llama_factory.errors import InputError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
@@ -38,7 +37,11 @@ def open_session(run: Run, screen: Screen) -> Session:
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)
     model = load_for(
-        run, base, dtype=_dtype(run, device), device=device, say=lambda finding: tell((finding,), screen, screen.note)
+        run,
+        base,
+        dtype=number_format(run, base, device),
+        device=device,
+        say=lambda finding: tell((finding,), screen, screen.note),
     )
     if added:
         tell(adapters.open(model, added, base).said, screen, screen.note)
@@ -58,9 +61,7 @@ def folders(run: Run) -> tuple[Path, list[Path]]:
     """The base and the adapters, on this disk."""
     from llama_factory.model.locate import locate
 
-    name = run.model.model_name_or_path
-    if name is None:
-        raise InputError("apps.no-model", where=run.source)
+    name = str(run.model.model_name_or_path)
     find = partial(
         locate, revision=run.model.model_revision, cache_dir=run.model.cache_dir, token=run.model.hf_hub_token
     )
@@ -110,9 +111,14 @@ def window(config: Any) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
-def _dtype(run: Run, device: str) -> str:
+def number_format(run: Run, base: Path, device: str) -> str:
+    """What the user asked for; else the model's own, where this machine computes in it; else fp32."""
     from llama_factory import machine
+    from llama_factory.model.load import load_config
 
     if run.model.infer_dtype != "auto":
         return run.model.infer_dtype
-    return machine.pick_precision(None, None, False, device=device).compute
+    own = str(load_config(base, trust_remote_code=run.model.trust_remote_code).dtype).removeprefix("torch.")
+    if own not in ("bfloat16", "float16"):
+        return "float32"
+    return machine.pick_precision(own == "bfloat16", own == "float16", False, device=device).compute

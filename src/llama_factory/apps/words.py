@@ -40,12 +40,12 @@ PLANNED = ("api", "eval", "webchat", "webui")
 """Commands of the tutorials' program that are to come; asked for, they are refused with that word."""
 
 USAGE: Mapping[str, tuple[str, ...]] = {
-    "init": ("[FILE]",),
+    "init": ("[FILE] [lora|freeze|full]",),
     "train": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "chat": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "export": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "list": ("[templates|datasets|methods|models]",),
-    "explain": ("KEY",),
+    "explain": ("[KEY]",),
     "env": ("",),
     "version": ("",),
     "help": ("[COMMAND]",),
@@ -72,9 +72,9 @@ WORDS: Mapping[str, Said] = {
         "均可写在文件或命令行中，命令行优先。`llamafactory-cli explain 配置项` 查看某一项的详情。",
     ),
     "about.init": Said(
-        "Writes a configuration with a comment at every key to FILE, or to train.yaml. "
-        "A file that is there already is left alone.",
-        "把一份逐项注释的配置写入 FILE（默认 train.yaml）。已存在的文件不会被改动。",
+        "Writes a configuration with a comment at every key to FILE, or to train.yaml, for LoRA unless another "
+        "method is named. A file that is there already is left alone.",
+        "把一份逐项注释的配置写入 FILE（默认 train.yaml），默认使用 LoRA，也可指定其他方法。已存在的文件不会被改动。",
     ),
     "about.train": Said(
         "Trains as the file says. Everything is checked before the first step; Ctrl-C saves and stops, "
@@ -98,7 +98,8 @@ WORDS: Mapping[str, Said] = {
         "显示配置中可以使用的名称。不带参数时显示全部四类。",
     ),
     "about.explain": Said(
-        "Shows the meaning, type, default and state of a key.", "显示某个配置项的含义、类型、默认值和状态。"
+        "Shows the meaning, values and default of a key, and whether it is built. Without a key: all of them.",
+        "显示某个配置项的含义、取值、默认值和状态。不带参数时列出全部配置项。",
     ),
     "about.env": Said(
         "Shows the machine and the versions of the libraries. Paste it into a report when something goes wrong.",
@@ -171,7 +172,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "llamafactory-cli chat train.yaml adapter_name_or_path=saves/first",
         "llamafactory-cli explain lora_rank",
     ),
-    "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml"),
+    "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml full"),
     "train": (
         "llamafactory-cli train train.yaml",
         "llamafactory-cli train train.yaml learning_rate=1e-4 --max_steps 100 --plot_loss",
@@ -183,7 +184,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "export": ("llamafactory-cli export merge.yaml", "llamafactory-cli export merge.yaml export_size=2"),
     "list": ("llamafactory-cli list", "llamafactory-cli list templates"),
-    "explain": ("llamafactory-cli explain lora_rank",),
+    "explain": ("llamafactory-cli explain lora_rank", "llamafactory-cli explain | grep warmup"),
     "env": (),
     "version": (),
     "help": ("llamafactory-cli help train",),

@@ -15,6 +15,7 @@ from llama_factory.errors import InputError, letter
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
     from llama_factory.config import Run
+    from llama_factory.config.keys import Command
     from llama_factory.records import Finding
 
 Environ = Mapping[str, str]
@@ -23,19 +24,19 @@ Say = Callable[[str], None]
 
 def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     refuse_many_processes(environ)
-    run = read("train", words)
+    run = ready("train", words)
     say = steadfast(screen)
     tell(run.notices, screen, say)
     from llama_factory import recipes
 
-    outcome = recipes.train(run, say=say)
+    outcome = recipes.train(run, say=say, language=screen.language)
     for line in outcome.lines:
         say(line)
     return 0
 
 
 def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    run = read("export", words)
+    run = ready("export", words)
     say = steadfast(screen)
     tell(run.notices, screen, say)
     from llama_factory.export import export_model
@@ -45,11 +46,20 @@ def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 
 
 def chat(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    run = read("chat", words)
+    run = ready("chat", words)
     tell(run.notices, screen, screen.note)
     from llama_factory.apps import repl, talker
 
     return repl.talk(talker.open_session(run, screen), screen)
+
+
+def ready(command: Command, words: Sequence[str]) -> Run:
+    """The configuration, once it names all that the command cannot do without."""
+    from llama_factory import config
+
+    run = read(command, words)
+    config.require(run, command)
+    return run
 
 
 def read(command: str, words: Sequence[str]) -> Run:

@@ -71,11 +71,11 @@ LETTERS: dict[str, Letter] = {
         zh="没有 `{found}` 列表。",
         zh_cure="可用的列表：{known}。",
     ),
-    "apps.key-needed": Letter(
-        en="`explain` was given no key.",
-        en_cure="For instance: `llamafactory-cli explain lora_rank`. `llamafactory-cli help train` lists the keys.",
-        zh="`explain` 需要一个配置项。",
-        zh_cure="例如 `llamafactory-cli explain lora_rank`。`llamafactory-cli help train` 列出全部配置项。",
+    "apps.init-name": Letter(
+        en="expected the name of a YAML file, found `{found}`.",
+        en_cure="For instance: `llamafactory-cli init my.yaml`, or `llamafactory-cli init my.yaml full`.",
+        zh="此处应为 YAML 文件名，却是 `{found}`。",
+        zh_cure="例如 `llamafactory-cli init my.yaml`，或 `llamafactory-cli init my.yaml full`。",
     ),
     "apps.output-lost": Letter(
         en="the output could not be written: {reason}.",
@@ -88,12 +88,6 @@ LETTERS: dict[str, Letter] = {
         en_cure="Nothing half-written was left; the same command starts again.",
         zh="已停止。",
         zh_cure="没有留下写了一半的文件；用同一条命令可重新开始。",
-    ),
-    "apps.no-model": Letter(
-        en="no model is named.",
-        en_cure="Give `model_name_or_path`: a folder, or a name on the hub.",
-        zh="没有指定模型。",
-        zh_cure="请给出 `model_name_or_path`：文件夹，或 hub 上的名称。",
     ),
     "apps.question-too-long": Letter(
         en="the question takes {found} tokens, and the model's window holds {window}.",
