@@ -2,7 +2,7 @@
 
 In: an `Entry`, a renderer, options, the cache folder. Out: the opened `Part`, whether it was there, and
 if not, what differs from the nearest one that is. The key holds everything that shaped the rows, the
-source of this room included, so that nothing stale can be met; every file is compared with its sha256
+program's own source included, so that nothing stale can be met; every file is compared with its sha256
 before it is used. Two processes may do this at once: each writes aside, the first to finish is
 taken by both. It deliberately does not look inside the rows.
 
@@ -22,6 +22,7 @@ from pathlib import Path
 
 from llama_factory import storage
 from llama_factory.data.building import Options, Renders, build, several
+from llama_factory.data.reading import check_file
 from llama_factory.data.registry import Entry
 from llama_factory.data.store import Part
 from llama_factory.data.summary import Account
@@ -48,6 +49,7 @@ def open_or_build(
 ) -> Opened:
     """The rows of one data set. A store that was built while skipping bad rows serves `on_bad_row: error` too:
     it remembers them, and says them."""
+    check_file(entry.path, entry.shown)
     before = _stamp(entry)
     key = key_of(entry, renderer, options, cache)
     place = _place(entry, cache)
@@ -90,12 +92,13 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
 
 
 def code_digest() -> str:
-    """The source of this room: rows made by other code are not taken for rows made by this one."""
+    """The source that makes rows and words: what other code made is not taken for what this one makes."""
     seal = hashlib.sha256()
-    here = resources.files("llama_factory.data")
-    for file in sorted(here.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py"):
-            seal.update(file.name.encode() + b"\0" + file.read_bytes())
+    package = resources.files("llama_factory")
+    for room in ("data", "render", "errors/letters"):
+        for file in sorted(package.joinpath(room).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                seal.update(f"{room}/{file.name}".encode() + b"\0" + file.read_bytes())
     return seal.hexdigest()
 
 

@@ -100,7 +100,7 @@ class _Window:
                 raise DataError("data.too-deep-array", where=self._shown, line=line) from None
             except ValueError as problem:  # a number of more digits than Python takes
                 raise self.broken(str(problem)) from None
-            if end < len(self._text) or not self._more():
+            if end + NEAR_THE_END <= len(self._text) or not self._more():  # `0` may go on as `0.5`
                 start, self._at = self._at, end
                 return start, value
 

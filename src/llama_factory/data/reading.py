@@ -34,7 +34,7 @@ SUFFIXES = (".json", ".jsonl")
 def read_rows(path: Path, shown: str) -> Iterator[Row | DataError]:
     """All rows of a file; `shown` is the name of the file in every message."""
     try:
-        with _open(path, shown) as file:
+        with path.open("rb") as file:
             first = _first_bytes(file, shown)
             if first.startswith(b"["):
                 yield from _objects(array_rows(file, shown, MAX_ROW_BYTES))
@@ -48,7 +48,8 @@ def read_rows(path: Path, shown: str) -> Iterator[Row | DataError]:
         raise DataError("data.unreadable", where=shown, reason=problem.strerror or str(problem)) from problem
 
 
-def _open(path: Path, shown: str) -> BinaryIO:
+def check_file(path: Path, shown: str) -> None:
+    """The file is there and of a kind that can be read; what is in it is not looked at."""
     if path.is_dir():
         raise DataError("data.is-a-folder", where=shown)
     if not path.exists():
@@ -56,7 +57,6 @@ def _open(path: Path, shown: str) -> BinaryIO:
         raise DataError("data.no-file", where=shown, hint=hint(path.name, sorted(beside)))
     if path.suffix.lower() not in SUFFIXES:
         raise DataError("data.file-type", where=shown, suffix=path.suffix or path.name)
-    return path.open("rb")
 
 
 def _first_bytes(file: BinaryIO, shown: str) -> bytes:

@@ -1,0 +1,236 @@
+"""`dataset:` names and paths, and every key of dataset_info.json."""
+
+from __future__ import annotations
+
+import pytest
+
+from llama_factory.data import registry
+from llama_factory.errors import LlamaFactoryError
+
+ROW = {"instruction": "hello", "output": "hi there"}
+TALK = {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hi there"}]}
+SAID = "<user> hello <stop > <assistant> hi there <stop >"
+
+
+def refused(desk, name: str = "mine", **keys) -> LlamaFactoryError:
+    with pytest.raises(LlamaFactoryError) as caught:
+        desk.prepare(name, **keys)
+    assert caught.value.letter("en")
+    assert caught.value.letter("zh")
+    return caught.value
+
+
+def test_a_name_of_the_registry_leads_to_its_file(desk) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine={"file_name": "rows.json"})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+    assert "mine" in registry.names(str(desk.folder))
+
+
+def test_a_bare_path_needs_no_registry_from_here_or_from_dataset_dir(desk, tmp_path, monkeypatch) -> None:
+    desk.write("rows.json", [ROW])
+    assert len(desk.prepare("rows.json").train) == 1
+    assert len(desk.prepare(str(desk.folder / "rows.json")).train) == 1
+    monkeypatch.chdir(tmp_path)
+    assert len(desk.prepare("rows.json").train) == 1
+    assert len(desk.prepare("data/rows.json").train) == 1
+
+
+def test_an_unknown_name_is_answered_with_the_nearest_one(desk) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(my_rows={"file_name": "rows.json"})
+    error = refused(desk, "my_row")
+    assert (error.id, error.exit_code) == ("data.unknown-name", 2)
+    assert "(`my_rows`?)" in error.letter()
+    error = refused(desk, "rowz.json")
+    assert error.id == "data.no-such-file"
+    assert "(`rows.json`?)" in error.letter()
+
+
+def test_the_data_sets_that_come_with_the_program_are_the_fallback(desk, tmp_path, monkeypatch) -> None:
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    (shipped / "dataset_info.json").write_text('{"identity": {"file_name": "own.jsonl"}}')
+    (shipped / "own.jsonl").write_text('{"instruction": "hello", "output": "hi there"}\n')
+    monkeypatch.setattr(registry, "shipped", lambda: shipped)
+    assert desk.texts(desk.prepare("identity").train) == [SAID]
+    assert desk.texts(desk.prepare("identity", dataset_dir="nowhere").train) == [SAID]
+    desk.write("rows.json", [{**ROW, "output": "mine"}])
+    desk.register(identity={"file_name": "rows.json"})
+    assert desk.trained(desk.prepare("identity").train) == ["mine <stop >"]
+
+
+def test_every_shipped_data_set_can_be_prepared(desk) -> None:
+    names = registry.names(str(registry.shipped()))
+    assert len(names) >= 3
+    for name in names:
+        assert len(desk.prepare(name).train) > 0
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"columns": {"prompt": "question", "response": "answer"}},
+        {"columns": {"prompt": "question", "response": "answer"}, "formatting": "alpaca"},
+        {"columns": {"prompt": "question", "response": "answer", "query": None, "tools": None}, "ranking": False},
+    ],
+)
+def test_columns_name_the_keys_of_the_rows(desk, entry) -> None:
+    desk.write("rows.json", [{"question": "hello", "answer": "hi there"}])
+    desk.register(mine={"file_name": "rows.json", **entry})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+def test_a_column_that_is_not_named_keeps_its_usual_name(desk) -> None:
+    row = {"question": "hello", "input": "you", "output": "hi", "system": "be kind", "history": [["a", "b"]]}
+    desk.write("rows.json", [row])
+    desk.register(mine={"file_name": "rows.json", "columns": {"prompt": "question"}})
+    assert desk.texts(desk.prepare("mine").train) == [
+        "<system> be kind <stop > <user> a <stop > <assistant> b <stop > "
+        "<user> hello you <stop > <assistant> hi <stop >"
+    ]
+
+
+def test_a_usual_name_that_another_column_took_is_read_once(desk) -> None:
+    desk.write("rows.json", [{"input": "hello", "output": "hi there"}])
+    desk.register(mine={"file_name": "rows.json", "columns": {"prompt": "input"}})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+def test_a_column_that_is_null_is_not_read(desk) -> None:
+    desk.write("rows.json", [{**ROW, "system": "be rude"}])
+    desk.register(mine={"file_name": "rows.json", "formatting": "alpaca", "columns": {"system": None}})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+def test_a_named_column_that_no_row_has_is_an_error(desk) -> None:
+    desk.write("rows.json", [{**ROW, "sistem": "be kind"}])
+    desk.register(mine={"file_name": "rows.json", "columns": {"system": "system_text"}})
+    error = refused(desk)
+    assert error.id == "data.column-nowhere"
+    assert "system_text" in error.letter()
+    desk.register(mine={"file_name": "rows.json", "columns": {"system": "system"}})
+    assert "(`sistem`?)" in refused(desk).letter()
+
+
+@pytest.mark.parametrize(
+    ("talk", "entry"),
+    [
+        (TALK, {"formatting": "sharegpt"}),
+        (TALK, {"formatting": "sharegpt", "tags": {"system_tag": "system"}}),
+        (TALK, {"tags": {"user_tag": "human"}}),
+        ({"talk": TALK["conversations"]}, {"formatting": "sharegpt", "columns": {"messages": "talk"}}),
+        ({"talk": TALK["conversations"]}, {"columns": {"messages": "talk"}}),
+        (
+            {"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi there"}]},
+            {
+                "formatting": "sharegpt",
+                "columns": {"messages": "messages"},
+                "tags": {"role_tag": "role", "content_tag": "content"},
+            },
+        ),
+        (
+            {"messages": [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi there"}]},
+            {"formatting": "sharegpt"},
+        ),
+        (
+            {"messages": [{"who": "kunde", "text": "hello"}, {"who": "bot", "text": "hi there"}]},
+            {
+                "formatting": "openai",
+                "tags": {"role_tag": "who", "content_tag": "text", "user_tag": "kunde", "assistant_tag": "bot"},
+            },
+        ),
+    ],
+)
+def test_tags_given_in_part_keep_the_others(desk, talk, entry) -> None:
+    desk.write("rows.json", [talk])
+    desk.register(mine={"file_name": "rows.json", **entry})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+def test_a_tag_that_took_a_usual_spelling_has_it_alone(desk) -> None:
+    talk = [{"from": "gpt", "value": "hello"}, {"from": "human", "value": "hi there"}]
+    desk.write("rows.json", [{"conversations": talk}])
+    entry = {"file_name": "rows.json", "formatting": "sharegpt", "tags": {"user_tag": "gpt", "assistant_tag": "human"}}
+    desk.register(mine=entry)
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+def test_a_role_that_the_tags_replaced_is_unknown(desk) -> None:
+    desk.write("rows.json", [TALK])
+    desk.register(mine={"file_name": "rows.json", "formatting": "sharegpt", "tags": {"user_tag": "kunde"}})
+    error = refused(desk)
+    assert error.id == "data.unknown-role"
+    assert "kunde" in error.letter()
+
+
+@pytest.mark.parametrize("key", registry.KEYS_PLANNED)
+def test_a_key_that_is_not_built_is_refused_by_that_word(desk, key) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine={"file_name": "rows.json", key: True})
+    error = refused(desk)
+    assert (error.id, error.exit_code) == ("data.key-planned", 3)
+    assert f"`{key}` is not built yet" in error.letter()
+    assert "尚未实现" in error.letter("zh")
+
+
+@pytest.mark.parametrize("column", registry.COLUMNS_PLANNED)
+def test_a_column_that_is_not_built_is_refused_by_that_word(desk, column) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine={"file_name": "rows.json", "columns": {column: "x"}})
+    assert f"`{column}` is not built yet" in refused(desk).letter()
+
+
+@pytest.mark.parametrize(
+    ("entry", "id", "says"),
+    [
+        ({"file_name": "rows.json", "format": "sharegpt"}, "data.key-unknown", "(`formatting`?)"),
+        ({"file_name": "rows.json", "columns": {"promt": "q"}}, "data.key-unknown", "(`prompt`?)"),
+        ({"file_name": "rows.json", "tags": {"usertag": "q"}}, "data.key-unknown", "(`user_tag`?)"),
+        ({"file_name": "rows.json", "formatting": "sharegtp"}, "data.formatting-unknown", "(`sharegpt`?)"),
+        ({"file_name": "rows.json", "formatting": ["alpaca"]}, "data.formatting-unknown", "alpaca"),
+        ({"file_name": "rows.json", "columns": ["prompt"]}, "data.key-type", "array"),
+        ({"file_name": "rows.json", "columns": {"prompt": 3}}, "data.key-type", "number"),
+        ({"file_name": "rows.json", "tags": {"user_tag": ""}}, "data.key-type", "string"),
+        ({"file_name": "rows.json", "columns": {"prompt": "q", "query": "q"}}, "data.used-twice", "`query`"),
+        ({"file_name": "rows.json", "tags": {"user_tag": "x", "assistant_tag": "x"}}, "data.used-twice", "`x`"),
+        (
+            {"file_name": "rows.json", "formatting": "alpaca", "tags": {"user_tag": "x"}},
+            "data.columns-differ",
+            "alpaca",
+        ),
+        (
+            {"file_name": "rows.json", "formatting": "openai", "columns": {"prompt": "x"}},
+            "data.columns-differ",
+            "prompt",
+        ),
+        ({"formatting": "alpaca"}, "data.no-file-name", "file_name"),
+        ({"file_name": 3}, "data.no-file-name", "file_name"),
+        ([], "data.entry-shape", "array"),
+        ({"file_name": "rowz.json"}, "data.no-file", "(`rows.json`?)"),
+        ({"file_name": "."}, "data.is-a-folder", "folder"),
+    ],
+)
+def test_a_wrong_entry_is_refused_with_its_place(desk, entry, id, says) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine=entry, other={"nonsense": 1})
+    error = refused(desk)
+    assert (error.id, error.exit_code) == (id, 3)
+    assert says in error.letter()
+    assert error.where
+
+
+def test_a_broken_registry_is_named_with_its_line(desk) -> None:
+    desk.write("dataset_info.json", '{\n "a": {"file_name": "a.json"}\n "b": {}\n}')
+    error = refused(desk)
+    assert (error.id, error.values["line"]) == ("data.registry-broken", 3)
+    desk.write("dataset_info.json", '{"a": {}, "a": {}}')
+    assert refused(desk).id == "data.duplicate-key"
+    desk.write("dataset_info.json", "[]")
+    assert refused(desk).id == "data.registry-shape"
+    desk.write("dataset_info.json", b"\xff\xfe{}")
+    assert refused(desk).id == "data.not-utf8"
+
+
+def test_hubs_are_refused_by_that_word(desk) -> None:
+    assert refused(desk, "x", dataset_dir="ONLINE").id == "data.hub-not-built"
