@@ -22,7 +22,7 @@ from yaml.error import MarkedYAMLError
 from yaml.nodes import MappingNode, Node, ScalarNode
 from yaml.reader import ReaderError
 
-from llama_factory.config.values import Plain
+from llama_factory.config.values import Plain, is_null
 from llama_factory.errors import InputError, LlamaFactoryError, SeveralErrors
 
 LARGEST_FILE = 2**18
@@ -59,7 +59,7 @@ def read_file(path: Path) -> Document:
     builder = Builder(str(path))
     is_json = path.suffix.lower() == ".json"
     value = _JsonTree(text, str(path), builder).value() if is_json else builder.yaml(text)
-    if value is None:
+    if is_null(value):
         return Document((), tuple(builder.problems))
     if not isinstance(value, Branch):
         raise InputError("config.not-mapping", where=path, found=shown(value))
