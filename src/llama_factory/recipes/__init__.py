@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from llama_factory import machine
 from llama_factory.recipes.outcome import Outcome, Say
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ __all__ = ["RECIPES", "Outcome", "Say", "train"]
 
 
 def _sft(run: Run, say: Say, language: Language) -> Outcome:
+    machine.keep_memory()  # before torch is first imported, which is now
     from llama_factory.recipes.sft import sft
 
     return sft(run, say, language)
