@@ -87,6 +87,7 @@ class Checkpoints:
 
     def find(self, names: Iterable[str]) -> Found:
         """Load the checkpoint to go on from; `names` are the parameters that are trained now."""
+        storage.sweep(self.folder)
         folder, broken, findings = self._choose(storage.find_newest)
         if folder is None:
             return Found(None, None, tuple(findings))

@@ -45,6 +45,8 @@ class Listeners:
 
     def _tell(self, tell: Callable[[Observer], None]) -> None:
         for observer in tuple(self._observers):
+            if observer not in self._observers:  # it was dropped meanwhile, while hearing of another one's failure
+                continue
             try:
                 tell(observer)
             except Exception as error:  # noqa: BLE001 - whatever it is, the run is worth more

@@ -7,8 +7,11 @@ It draws on a canvas of its own and touches neither pyplot nor a display.
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from llama_factory import storage
 from llama_factory.trainer.observers import jsonl
@@ -49,16 +52,18 @@ def curves(log: Path) -> tuple[Points, Points]:
 
 
 def smoothed(values: Sequence[float]) -> list[float]:
-    """Exponential moving average over about a tenth of the points, without the pull of its start.
+    """m_t = sum_i K(i - t) x_i / sum_i K(i - t), K a Gaussian (Nadaraya 1964, Watson 1964).
 
-    m_t = b m_(t-1) + (1 - b) x_t, shown as m_t / (1 - b^t): Kingma & Ba 2015 (arXiv 1412.6980), section 3.
+    It looks to both sides, so it does not lag behind a falling loss as a running mean does and can be held
+    against the validation loss. Its deviation is a fortieth of the run, at least one point.
     """
-    span = max(3.0, len(values) / 10)
-    b = 1.0 - 2.0 / (span + 1.0)
-    shown, mean = [], 0.0
-    for t, value in enumerate(values, 1):
-        mean = b * mean + (1.0 - b) * value
-        shown.append(mean / (1.0 - b**t))
+    deviation = max(1.0, len(values) / 40)
+    reach = min(math.ceil(3 * deviation), len(values) - 1)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / deviation) ** 2)
+    inside = slice(reach, reach + len(values))
+    total = np.convolve(values, kernel)[inside]
+    weight = np.convolve(np.ones(len(values)), kernel)[inside]
+    shown: list[float] = (total / weight).tolist()
     return shown
 
 
@@ -80,7 +85,7 @@ def draw(training: Points, validation: Points) -> bytes:
         axes.plot(steps, losses, color="#d1600a", linewidth=2.0, marker="o", markersize=5, label="validation")
     axes.set_title("Training and validation loss" if validation else "Training loss", fontsize=14, pad=12)
     axes.set_xlabel("step", fontsize=12)
-    axes.set_ylabel("loss (mean over trained tokens)", fontsize=12)
+    axes.set_ylabel("loss", fontsize=12)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(visible=True, alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
