@@ -146,6 +146,16 @@ def test_validation_that_would_mislead_is_warned_about(given):
     assert (notice.id, notice.severity, notice.values) == ("config.validated-on-training", "warning", {"found": "b"})
 
 
+def test_asking_for_validation_without_saying_when_means_after_every_epoch(given, refused):
+    assert given("do_eval: true\nval_size: 5").evaluation.eval_strategy == "epoch"
+    assert given("do_eval: yes\nval_size: 5\neval_strategy: steps").evaluation.eval_strategy == "steps"
+    assert given("do_eval: false").evaluation.eval_strategy == "no"
+    (problem,) = refused("val_size: 5\ndo_eval: true\neval_strategy: no")
+    assert (problem.id, problem.where) == ("config.two-evaluations", "run.yaml:2, run.yaml:3")
+    (problem,) = refused("do_eval: perhaps\nval_size: 5")
+    assert problem.id == "config.wrong-value"
+
+
 def test_a_length_for_prompt_and_answer_stands_alone(given):
     assert given("max_length: 100").generation.max_new_tokens is None
     assert given("").generation.max_new_tokens == 1024

@@ -48,7 +48,7 @@ eval_strategy: steps
 eval_steps: 500
 """,
         {"learning_rate": 1e-4, "max_samples": 103505, "val_size": 0.1, "template": "qwen", "eval_steps": 500},
-        ["overwrite_cache", "preprocessing_num_workers", "ddp_timeout"],
+        ["overwrite_cache", "preprocessing_num_workers", "ddp_timeout", "per_device_eval_batch_size"],
     ),
     "merge": (
         """
@@ -89,8 +89,8 @@ intermediate_size: 6144
     ),
     "batches": (
         "per_device_train_batch_size: 2\nper_device_eval_batch_size: 2\ngradient_accumulation_steps: 8\n",
-        {"per_device_train_batch_size": 2, "per_device_eval_batch_size": 2, "gradient_accumulation_steps": 8},
-        [],
+        {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 8},
+        ["per_device_eval_batch_size"],
     ),
     "optimizer": (
         'optim: "adamw_torch"\nadam_beta1: 0.9\nadam_beta2: 0.999\nadam_epsilon: 1e-8\nmax_grad_norm: 1.0\n',

@@ -71,16 +71,16 @@ def one_source_of_validation(run: Run) -> Iterator[Said]:
 
 
 def validation_has_data(run: Run) -> Iterator[Said]:
-    sources = ("val_size", "eval_dataset")
     data, evaluation = run.data, run.evaluation
-    measured = evaluation.eval_strategy != "no" or evaluation.do_eval
+    if evaluation.do_eval and evaluation.eval_strategy == "no":
+        yield Said("config.two-evaluations", ("do_eval", "eval_strategy"), {})
     if not (data.val_size or data.eval_dataset):
-        if evaluation.eval_strategy != "no":
-            values = {"key": "eval_strategy", "found": evaluation.eval_strategy}
-            yield Said("config.no-validation-data", ("eval_strategy", *sources), values)
-        if evaluation.do_eval:
-            yield Said("config.no-validation-data", ("do_eval", *sources), {"key": "do_eval", "found": "true"})
-    elif not measured:
+        asked = {"do_eval": "true"} if evaluation.do_eval else {"eval_strategy": evaluation.eval_strategy}
+        for key, found in asked.items():
+            if found != "no":
+                about = (key, "eval_strategy", "val_size", "eval_dataset")
+                yield Said("config.no-validation-data", about, {"key": key, "found": found})
+    elif evaluation.eval_strategy == "no" and not evaluation.do_eval:
         key = "val_size" if data.val_size else "eval_dataset"
         yield Said("config.never-measured", (key, "eval_strategy", "do_eval"), {"key": key}, severity="warning")
 

@@ -48,8 +48,6 @@ ALIASES: Mapping[str, str] = {
     "dev_ratio": "val_size",
     "batch_size": "per_device_train_batch_size",
     "per_gpu_train_batch_size": "per_device_train_batch_size",
-    "eval_batch_size": "per_device_eval_batch_size",
-    "per_gpu_eval_batch_size": "per_device_eval_batch_size",
     "epochs": "num_train_epochs",
     "num_epochs": "num_train_epochs",
     "optimizer": "optim",
@@ -261,6 +259,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     "config.idle-no-padding": (
         "ignore_pad_token_for_loss", "group_by_length", "length_column_name", "pad_to_multiple_of",
     ),
+    "config.idle-eval-batch": ("per_device_eval_batch_size", "per_gpu_eval_batch_size", "eval_batch_size"),
     "config.idle-counted": (
         "include_num_input_tokens_seen", "include_tokens_per_second", "include_effective_tokens_per_second",
     ),

@@ -5,10 +5,12 @@ What it deliberately does not do: know what this machine can compute. `bf16: tru
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import model_validator
 
 from llama_factory.config.keys import Section, key
-from llama_factory.config.values import Choice, Flag, Names, Number, Path, PathOrFlag, Whole
+from llama_factory.config.values import Choice, Flag, Names, Number, Path, PathOrFlag, UnreadableError, Whole, as_bool
 
 SEED_MAX = 2**32 - 1
 SCHEDULES_TO_COME = (
@@ -201,17 +203,25 @@ class Evaluation(Section):
         unit="steps",
         starter="# 100",
     )
-    per_device_eval_batch_size: Annotated[int, Whole(at_least=1)] = key(
-        8,
-        en="Rows per device that are measured at a time.",
-        zh="每个设备一次测量的行数。",
-        unit="rows",
-    )
     do_eval: Annotated[bool, Flag()] = key(
         False,
-        en="Measure the validation loss once more when training has ended.",
-        zh="训练结束后再测量一次验证损失。",
+        en="Measure the validation loss. Where eval_strategy does not say when: after every epoch.",
+        zh="测量验证损失；未给出 eval_strategy 时每轮之后测量。",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _asked_for_without_a_time_means_every_epoch(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "eval_strategy" not in given and _is_true(given.get("do_eval")):
+            return {**given, "eval_strategy": "epoch"}
+        return given
+
+
+def _is_true(value: object) -> bool:
+    try:
+        return as_bool(value)
+    except UnreadableError:
+        return False
 
 
 class Saving(Section):

@@ -193,6 +193,12 @@ _TOGETHER: dict[str, Letter] = {
         zh="`{key}: {found}` 需要验证数据，但未提供。",
         zh_cure="请添加 `val_size: 0.1` 以留出十分之一的数据，或指定 `eval_dataset`。",
     ),
+    "config.two-evaluations": Letter(
+        en="`do_eval: true` measures the validation data, and `eval_strategy: no` never does.",
+        en_cure="Remove one of the two lines; `eval_strategy: epoch` measures after every epoch.",
+        zh="`do_eval: true` 要求测量验证数据，而 `eval_strategy: no` 表示从不测量。",
+        zh_cure="请删除其中一行；`eval_strategy: epoch` 表示每轮之后测量。",
+    ),
     "config.two-warmups": Letter(
         en="`warmup_ratio` and `warmup_steps` are both given.",
         en_cure="Keep the one you mean.",

@@ -165,6 +165,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "rows are laid end to end, cut by length into micro-batches, and never padded",
         "数据首尾相接，按长度组成微批，不做填充",
     ),
+    "config.idle-eval-batch": (
+        "validation rows are measured in micro-batches as large as training's, and the loss does not depend on it",
+        "验证数据按与训练相同大小的微批测量，损失与其无关",
+    ),
     "config.idle-counted": (
         "tokens are always counted and logged",
         "词元数总会统计并写入日志",
