@@ -103,6 +103,29 @@ def test_a_column_that_is_null_is_not_read(desk) -> None:
     assert desk.texts(desk.prepare("mine").train) == [SAID]
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"response": "instruction"},
+        {"query": "instruction"},
+        {"prompt": "output"},
+        {"prompt": None},
+        {"system": "output"},
+    ],
+)
+def test_a_question_or_an_answer_without_a_column_of_its_own_is_refused(desk, columns) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine={"file_name": "rows.json", "formatting": "alpaca", "columns": columns})
+    assert refused(desk).id == "data.column-needed"
+
+
+def test_rows_with_both_kinds_of_dialogue_are_read_by_the_named_one_and_the_other_is_said(desk) -> None:
+    desk.write("rows.json", [{**TALK, "messages": [{"role": "user", "content": "other"}]}])
+    desk.register(mine={"file_name": "rows.json", "formatting": "sharegpt"})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+    assert any("not read: messages" in line for line in desk.said)
+
+
 def test_a_named_column_that_no_row_has_is_an_error(desk) -> None:
     desk.write("rows.json", [{**ROW, "sistem": "be kind"}])
     desk.register(mine={"file_name": "rows.json", "columns": {"system": "system_text"}})

@@ -36,27 +36,28 @@ class Alpaca:
     system: str | None
     history: str | None
     named: Mapping[str, str]
+    read: frozenset[str]
     said: str
 
     @classmethod
-    def choose(cls, columns: Mapping[str, str | None], said: str = "alpaca") -> Alpaca:
+    def choose(cls, columns: Mapping[str, str | None], where: str, said: str = "alpaca") -> Alpaca:
         """Columns that were not named keep their usual name, unless another role has taken it."""
         taken = {column for column in columns.values() if column}
         chosen = {role: columns.get(role, None if usual in taken else usual) for role, usual in DEFAULTS.items()}
+        prompt, response = chosen["prompt"], chosen["response"]
+        if prompt is None or response is None:
+            role = "prompt" if prompt is None else "response"
+            raise DataError("data.column-needed", where=where, role=role, usual=DEFAULTS[role])
         return cls(
-            prompt=chosen["prompt"] or DEFAULTS["prompt"],
+            prompt=prompt,
             query=chosen["query"],
-            response=chosen["response"] or DEFAULTS["response"],
+            response=response,
             system=chosen["system"],
             history=chosen["history"],
             named={role: column for role, column in columns.items() if column},
+            read=frozenset(column for column in chosen.values() if column),
             said=said,
         )
-
-    @property
-    def read(self) -> frozenset[str]:
-        columns = (self.prompt, self.query, self.response, self.system, self.history)
-        return frozenset(column for column in columns if column)
 
     def convert(self, row: Mapping[str, Any], origin: Origin) -> Conversation:
         refuse_other_stage(row, origin, self.read)

@@ -55,14 +55,14 @@ def choose(entry: Entry, sample: Sequence[tuple[Origin, Mapping[str, Any]]]) -> 
     if entry.formatting in ("sharegpt", "openai") or columns.get("messages") or entry.tags:
         return Dialogue.choose(entry.formatting, columns, entry.tags, sample)
     if entry.formatting == "alpaca" or columns.get("prompt") or columns.get("response"):
-        return Alpaca.choose(columns)
+        return Alpaca.choose(columns, entry.shown)
     for origin, row in sample:
         refuse_other_stage(row, origin)
         form = next((form for form, wanted in FORMS.items() if all(key in row for key in wanted)), None)
         if form == "alpaca":
-            return Alpaca.choose(columns)
+            return Alpaca.choose(columns, entry.shown)
         if form == "prompt/response":
-            return Alpaca.choose({"prompt": "prompt", "response": "response", **columns}, said=form)
+            return Alpaca.choose({"prompt": "prompt", "response": "response", **columns}, entry.shown, said=form)
         if form:
             return Dialogue.choose(None, columns, entry.tags, sample)
     _refuse_unknown(entry, sample)

@@ -9,11 +9,15 @@ neither files nor rows.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 from llama_factory.errors import DataError
 from llama_factory.records import Origin
+
+SUSPECT = re.compile(r"\\u(?:[dD][89a-fA-F]|0000)")
+"""Escapes that may stand for half a character or for U+0000; both can come from nothing else."""
 
 Json: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
 
@@ -46,7 +50,7 @@ class Parser:
             return DataError("data.duplicate-key", where=origin, key=self._repeated)
         if self._not_finite is not None:
             return DataError("data.not-a-number", where=origin, found=self._not_finite)
-        if "\\u" not in text:
+        if not SUSPECT.search(text):
             return None
         for string in strings(value):
             if "\0" in string:

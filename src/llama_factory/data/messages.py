@@ -41,6 +41,7 @@ class Dialogue:
     content_tag: str
     roles: Mapping[str, str]
     named: Mapping[str, str]
+    read: frozenset[str]
     said: str
 
     @classmethod
@@ -54,22 +55,21 @@ class Dialogue:
         named = columns.get("messages")
         first, pair = USUAL.get(formatting or "openai", USUAL["openai"])
         other = "messages" if first == "conversations" else "conversations"
-        places = (named,) if named else (first, other)
-        role_tag, content_tag = _tags(tags, _seen_pair(places, sample) or pair)
         system = columns.get("system", "system")
+        places = (named,) if named else tuple(place for place in (first, other) if place != system)
+        if any(all(place in row for place in places) for _, row in sample):
+            places = places[:1]  # rows that have both: the other one is not read, and that is said
+        role_tag, content_tag = _tags(tags, _seen_pair(places, sample) or pair)
         return cls(
             columns=places,
-            system=None if system in places else system,
+            system=None if system == named else system,
             role_tag=role_tag,
             content_tag=content_tag,
             roles=_roles(tags),
             named={role: column for role, column in columns.items() if column},
+            read=frozenset((*places, *([system] if system else ()))),
             said=f"{'/'.join(_present(places, sample))} ({role_tag}/{content_tag})",
         )
-
-    @property
-    def read(self) -> frozenset[str]:
-        return frozenset(self.columns) | ({self.system} if self.system else frozenset())
 
     def convert(self, row: Mapping[str, Any], origin: Origin) -> Conversation:
         refuse_other_stage(row, origin, self.read)

@@ -136,6 +136,12 @@ _REGISTRY: dict[str, Letter] = {
         zh_cure="`alpaca` 使用 prompt、query、response、history、system 列；`sharegpt` 与 `openai` 使用 messages、"
         "system 列和 tags。",
     ),
+    "data.column-needed": Letter(
+        en="`{role}` has no column: it is null, or its usual one, `{usual}`, was given to another role.",
+        en_cure="Name its column under `columns` in dataset_info.json.",
+        zh="`{role}` 没有对应的列：被设为 null，或其默认列 `{usual}` 已分配给其他角色。",
+        zh_cure="请在 dataset_info.json 的 `columns` 中为它指定列名。",
+    ),
     "data.column-nowhere": Letter(
         en="dataset_info.json names the column `{column}`{hint} for `{role}`, and no row has it. Keys of the rows: "
         "{keys}.",
