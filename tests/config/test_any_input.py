@@ -51,7 +51,7 @@ def again(run: Run) -> None:
     said = run.resolved()
     assert from_mapping(said, "again").resolved() == said
     assert json.loads(json.dumps(said, allow_nan=False)) == said
-    assert yaml.safe_load(yaml.safe_dump(said, allow_unicode=True)) == said
+    assert yaml.safe_load(run.resolved_yaml()) == said
 
 
 def letters_of(error: LlamaFactoryError) -> None:
@@ -163,3 +163,16 @@ def test_any_words_are_a_run_or_a_letter(given_words: list[str]) -> None:
 def test_every_learning_rate_survives_the_way_through_yaml(rate: float) -> None:
     for text in (repr(rate), f"{rate:.17g}", f"{rate:.17e}"):
         assert math.isclose(load(None, [f"learning_rate={text}"]).training.optimizer.learning_rate, rate, rel_tol=1e-15)
+
+
+@quiet
+@given(text=st.text(max_size=40), names=st.lists(st.text(min_size=1, max_size=8), max_size=3))
+def test_a_resolved_configuration_loads_again_from_its_file(tmp_path: Path, text: str, names: list[str]) -> None:
+    path = tmp_path / "resolved_config.yaml"
+    try:
+        run = from_mapping({"default_system": text, "dataset": names, "lora_target": names, "lora_rank": 4}, "here")
+    except LlamaFactoryError as error:
+        letters_of(error)
+        return
+    path.write_text(run.resolved_yaml(), encoding="utf-8")
+    assert load(path).resolved() == run.resolved() == yaml.safe_load(run.resolved_yaml())

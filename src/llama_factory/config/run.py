@@ -20,6 +20,7 @@ from llama_factory.config.sections.method import Method
 from llama_factory.config.sections.model import Model
 from llama_factory.config.sections.training import Evaluation, Logging, Saving, Training
 from llama_factory.config.sections.using import Export, Generation
+from llama_factory.config.writing import line
 from llama_factory.records import Finding
 
 
@@ -96,3 +97,7 @@ class Run(BaseModel):
         """Every key with its value, flat, in the order of the sections; secrets are left out."""
         flat = {key: self.value(key) for key, leaf in leaves(Run).items() if not leaf.about.secret}
         return {key: list(value) if isinstance(value, tuple) else value for key, value in flat.items()}
+
+    def resolved_yaml(self) -> str:
+        """`resolved()` as a file that loads as this very run again."""
+        return "".join(f"{line(key, value)}\n" for key, value in self.resolved().items())

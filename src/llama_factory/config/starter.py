@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from llama_factory.config.keys import Leaf, leaves
 from llama_factory.config.run import Run
+from llama_factory.config.writing import line
 from llama_factory.errors import Language
 
 Method = Literal["lora", "freeze", "full"]
@@ -62,16 +63,6 @@ def _value(leaf: Leaf, method: Method) -> Any:
 def _lines(leaf: Leaf, value: Any, language: Language) -> str:
     text = leaf.about.en if language == "en" else leaf.about.zh
     unit = f" [{leaf.about.unit}]" if leaf.about.unit else ""
-    written = _scalar(value)
-    line = f"# {leaf.name}: {written[2:]}" if written.startswith("# ") else f"{leaf.name}: {written}"
-    return f"# {text}{unit}\n{line}\n"
-
-
-def _scalar(value: Any) -> str:
-    """Written so that any YAML reader takes it for the same value: 1.0e-05, true, text."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float) and value < 0.001:
-        mantissa, exponent = f"{value:e}".split("e")
-        return f"{float(mantissa)}e{int(exponent)}"
-    return str(value)
+    suggestion = isinstance(value, str) and value.startswith("# ")
+    said = f"# {leaf.name}: {value[2:]}" if suggestion else line(leaf.name, value)
+    return f"# {text}{unit}\n{said}\n"
