@@ -1,4 +1,4 @@
-"""From a file to the token store with the real renderer: the mask is the assistant's words and stops, in every format."""
+"""From a file to the token store with the real renderer: in any format the mask is the words and stops to learn."""
 
 from __future__ import annotations
 
