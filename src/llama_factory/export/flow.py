@@ -1,0 +1,371 @@
+"""The export command from its first check to the last: read the steps of `export_model` in order.
+
+In: a run that names a base, perhaps adapters, and `export_dir`. Out: that folder, whole and proven, or nothing, and
+an `ExportReport`, which also lies in the folder as `export_report.json`. Everything is written beside its place,
+opened again by plain transformers in a clean process and compared, and only then given its name.
+
+Deliberately not here: other formats, quantised ones among them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_factory import machine, storage
+from llama_factory.errors import InputError, Language, MachineError, ProofError, letter
+from llama_factory.export import merge, proof, target
+from llama_factory.export.proof import Difference
+from llama_factory.model import adapters, fingerprint, load, save, weights
+from llama_factory.model.locate import locate
+from llama_factory.records import Finding, Message
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from llama_factory.config import Run
+    from llama_factory.render import Renderer
+
+Say = Callable[[str], None]
+QUESTION = "Who are you, and who made you?"
+LOST_SHARE = 0.1
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was exported, and the figures that prove it; `proof` says what each comparison is for.
+
+    effect: the base alone against adapter-on-base, so what the adapter does. merged: the merged weights in float32
+    against adapter-on-base. reopened: the files in a clean process against the files here. exported: the files in a
+    clean process against adapter-on-base. *_allowed: the measured noise with its margin.
+    """
+
+    folder: str
+    base: str
+    base_weights: str
+    adapters: Mapping[str, str]
+    dtype: str
+    files: int
+    bytes: int
+    tensors: int
+    changed: int
+    effect: Difference
+    merged: Difference
+    reopened: Difference
+    float32_allowed: Difference
+    exported: Difference
+    exported_allowed: Difference
+
+    def text(self) -> str:
+        said = {
+            "kind": target.KIND,
+            **asdict(self),
+            "folder": Path(self.folder).name,
+            "versions": fingerprint.versions(),
+        }
+        return json.dumps(said, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is exported, once every name has become a folder."""
+
+    run: Run
+    base: Path
+    added: tuple[Path, ...]
+    target: Path
+    renderer: Renderer | None
+    dtypes: Mapping[str, str]
+    device: str
+    tell: Callable[[Finding], None]
+
+
+def export_model(run: Run, say: Say, *, language: Language = "en") -> ExportReport:
+    """Merge, write, reopen, compare, publish. Raises ProofError, and leaves nothing, if a comparison fails."""
+
+    def tell(finding: Finding) -> None:
+        say(" ".join(letter(finding.id, finding.where, finding.values, language).split("\n")))
+
+    job = _prepare(run, tell)
+    reports: list[ExportReport] = []
+    storage.write_directory(job.target, lambda aside: reports.append(_make(job, aside)), replace=True)
+    report = reports[0]
+    tell(_proof_said(report))
+    tell(_done_said(report))
+    return report
+
+
+# ---- before anything is computed
+
+
+def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
+    name, folder = run.model.model_name_or_path, run.export.export_dir
+    if name is None:
+        raise InputError("export.no-model", where=run.source)
+    if folder is None:
+        raise InputError("export.no-folder", where=run.source)
+    find = partial(
+        locate,
+        revision=run.model.model_revision,
+        cache_dir=run.model.cache_dir,
+        token=run.model.hf_hub_token,
+        trust_remote_code=run.model.trust_remote_code,
+    )
+    base, added = find(name), tuple(find(one) for one in run.model.adapter_name_or_path)
+    place = Path(folder).expanduser()
+    target.check(place, [base, *added])
+    load.check_folder(base)
+    for one in added:
+        for finding in adapters.check_base(one, base):
+            tell(finding)
+    dtypes = merge.dtypes_of(base, run.model.infer_dtype)
+    _enough(base, dtypes, place)
+    renderer = _renderer(run, base, added, find, tell)
+    device = machine.pick_device("auto" if run.export.export_device == "auto" else "cpu")
+    return _Job(run, base, added, place, renderer, dtypes, device, tell)
+
+
+def _enough(base: Path, dtypes: Mapping[str, str], place: Path) -> None:
+    """Disk for the files, memory for the model in float32."""
+    import psutil
+
+    known = weights.entries(base)
+    written = sum(entry.elements * weights.BYTES[weights.HEADER_NAMES.get(dtypes.get(key, ""), entry.dtype)]
+                  for key, entry in known.items())  # fmt: skip
+    target.room(place, written + 100_000_000)
+    needed = 4 * sum(entry.elements for entry in known.values())
+    free = int(psutil.virtual_memory().available)
+    if needed > free:
+        values = {"needed": target.size(needed), "free": target.size(free)}
+        raise MachineError("export.no-memory", where=base, **values)
+
+
+def _renderer(
+    run: Run, base: Path, added: Sequence[Path], find: Callable[[str], Path], tell: Callable[[Finding], None]
+) -> Renderer | None:
+    """The renderer that chat would take for the same configuration; None for a base that brings no tokenizer."""
+    from llama_factory.render import load_renderer
+
+    has_tokenizer = [one for one in (*added, base) if (one / "tokenizer_config.json").is_file() or
+                     (one / "tokenizer.json").is_file() or (one / "tokenizer.model").is_file()]  # fmt: skip
+    if run.model.tokenizer_name is not None:
+        has_tokenizer = [find(run.model.tokenizer_name)]
+    if not has_tokenizer:
+        tell(Finding("export.no-tokenizer", "warning", str(base)))
+        return None
+    renderer = load_renderer(
+        has_tokenizer[0],
+        template=run.data.template,
+        default_system=run.data.default_system,
+        allow_mismatch=run.data.allow_template_mismatch,
+        trust_remote_code=run.model.trust_remote_code,
+    )
+    for finding in renderer.notices:
+        tell(finding)
+    for one in added:
+        born = fingerprint.read(one)
+        if born is not None and born.template_fingerprint != renderer.fingerprint:
+            tell(Finding("export.other-template", "warning", str(one)))
+    return renderer
+
+
+# ---- the work, in a folder that nobody sees yet
+
+
+def _make(job: _Job, aside: Path) -> ExportReport:
+    """Write everything into `aside`, prove it, and leave the report there too."""
+    machine.torch_setup()
+    merged = _merge_and_write(job, aside)
+    _other_files(job, aside)
+    files = _open_files(job, aside, merged)
+    found = _reopened(job, aside, merged)
+    largest = max(float(one.abs().max()) for one in files.logits)
+    report = ExportReport(
+        folder=str(job.target),
+        base=job.run.model.model_name_or_path or "",
+        base_weights=fingerprint.weights(job.base),
+        adapters={
+            name: storage.file_digest(one / adapters.ADAPTER_WEIGHTS)
+            for name, one in zip(job.run.model.adapter_name_or_path, job.added, strict=True)
+        },
+        dtype=_main_dtype(job.dtypes),
+        files=sum(path.is_file() for path in aside.rglob("*")) + 2,  # the report and the manifest are to come
+        bytes=sum(path.stat().st_size for path in aside.rglob("*") if path.is_file()),
+        tensors=len(weights.entries(aside)),
+        changed=merged.changed,
+        effect=merged.effect,
+        merged=merged.difference,
+        reopened=proof.compare(files.logits, found),
+        float32_allowed=files.fine.allowed(largest),
+        exported=proof.compare(merged.reference, found),
+        exported_allowed=files.coarse.allowed(largest),
+    )
+    judge(report)
+    (aside / target.REPORT).write_text(report.text(), encoding="utf-8")
+    lost = report.exported.kl / report.effect.kl if report.effect.kl else 0.0
+    if lost > LOST_SHARE:
+        values = {"share": f"{min(1.0, lost):.0%}", "dtype": report.dtype}
+        job.tell(Finding("export.partly-rounded-away", "warning", str(job.target), values))
+    return report
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """What is known once the weights are written; the module itself is gone."""
+
+    prompts: list[list[int]]
+    reference: list[Tensor]
+    effect: Difference
+    difference: Difference
+    names: tuple[str, ...]
+    changed: int
+    tied: bool
+
+
+def _merge_and_write(job: _Job, aside: Path) -> _Merged:
+    model = load.load_for(job.run, job.base, dtype="float32", device=job.device, say=job.tell)
+    prompts, tied = _prompts(job, model), _is_tied(model)
+    base_logits = proof.logits(model, prompts)
+    adapters.open(model, job.added, job.base)
+    reference = proof.logits(model, prompts) if job.added else base_logits
+    layers = merge.adapted(model)
+    zero = merge.is_zero(layers)
+    names = merge.merge(model, layers)
+    difference = proof.compare(reference, proof.logits(model, prompts) if job.added else base_logits)
+    shard_bytes = int(job.run.export.export_size * weights.GB)
+    changed = merge.write(model, job.base, aside, dtypes=job.dtypes, shard_bytes=shard_bytes)
+    _something_changed(job, zero, changed)
+    return _Merged(prompts, reference, proof.compare(reference, base_logits), difference, names, changed, tied)
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The written files, opened in this process: their logits, and the noise that honest differences make.
+
+    fine: of float32 arithmetic. coarse: of that and of rounding to the files' dtype.
+    """
+
+    logits: list[Tensor]
+    fine: Difference
+    coarse: Difference
+
+
+def _open_files(job: _Job, aside: Path, merged: _Merged) -> _Files:
+    model = load.load_for(job.run, aside, dtype="float32", device=job.device)
+    logits = proof.logits(model, merged.prompts)
+    everything = [name for name, value in model.named_parameters() if value.is_floating_point()]
+    fine = proof.noise(model, everything, merged.prompts, logits, "float32")
+    main, own = _main_dtype(job.dtypes), set(merge.dtypes_of(job.base, "auto").values())
+    # Only what is really rounded: the merged weights, or all of them where the dtype is another than the base's.
+    rounded = everything if own != {main} else merged.names
+    if main == "float32" or not rounded:
+        return _Files(logits, fine, fine)
+    coarse = proof.noise(model, rounded, merged.prompts, logits, main)
+    return _Files(logits, fine, Difference(fine.max_abs + coarse.max_abs, fine.kl + coarse.kl, coarse.same_winner))
+
+
+def judge(report: ExportReport) -> None:
+    """Refuse what differs by more than noise can explain; the nearest cause first."""
+    for what, found, allowed in (
+        ("export.merge-differs", report.merged, report.float32_allowed),
+        ("export.reopened-differs", report.reopened, report.float32_allowed),
+        ("export.files-differ", report.exported, report.exported_allowed),
+    ):
+        if not found.within(allowed):
+            raise ProofError(
+                what, where=report.folder, max_abs=found.max_abs, kl=found.kl,
+                max_abs_allowed=allowed.max_abs, kl_allowed=allowed.kl,
+            )  # fmt: skip
+
+
+def _prompts(job: _Job, model: nn.Module) -> list[list[int]]:
+    rows = int(cast(Any, model).get_input_embeddings().weight.shape[0])
+    limit = getattr(cast(Any, model).config.get_text_config(), "max_position_embeddings", None)
+    prompts = proof.random_prompts(rows, limit if isinstance(limit, int) else None)
+    if job.renderer is not None:
+        prompts += [job.renderer.prompt([Message("user", text)]) for text in (QUESTION, *proof.TEXTS)]
+    return prompts
+
+
+def _is_tied(model: nn.Module) -> bool:
+    head, embedding = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
+    return bool(head is not None and head.weight is embedding.weight)
+
+
+def _something_changed(job: _Job, zero: bool, changed: int) -> None:
+    if not job.added:
+        return
+    if zero:
+        job.tell(Finding("export.adapter-is-zero", "warning", ", ".join(map(str, job.added))))
+    elif changed == 0:
+        raise ProofError("export.nothing-changed", where=job.target, dtype=_main_dtype(job.dtypes))
+
+
+def _other_files(job: _Job, aside: Path) -> None:
+    """Every file of the base that is not weights, then the tokenizer and template that were trained with."""
+    save.copy_other_files(job.base, aside)
+    if job.run.model.infer_dtype != "auto":
+        save.set_dtype(aside / "config.json", job.run.model.infer_dtype)
+    if job.renderer is None:
+        return
+    for name, content in job.renderer.files().items():
+        (aside / name).write_bytes(content)
+    _stop_everywhere(aside, job.renderer.stop_ids)
+
+
+def _stop_everywhere(aside: Path, stop_ids: Sequence[int]) -> None:
+    """`generation_config.json` must end answers where the template does, or other programs talk on and on."""
+    file = aside / "generation_config.json"
+    said: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    old = said.get("eos_token_id")
+    known = [] if old is None else old if isinstance(old, list) else [old]
+    if set(stop_ids) <= set(known):
+        return
+    said["eos_token_id"] = list(dict.fromkeys([*known, *stop_ids]))
+    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _reopened(job: _Job, aside: Path, merged: _Merged) -> list[Tensor]:
+    renderer = job.renderer
+    asked: list[list[dict[str, str]]] = [[{"role": "user", "content": text}] for text in (QUESTION, *proof.TEXTS)]
+    found = proof.reopen(
+        aside, merged.prompts, messages=asked if renderer else (), trust_remote_code=job.run.model.trust_remote_code
+    )
+    if bool(found.said["tied"]) != merged.tied:
+        raise ProofError("export.tie-broken", where=job.target)
+    if renderer is not None:
+        prompted = [renderer.prompt([Message("user", one[0]["content"])]) for one in asked]
+        if found.said["prompts"] != prompted:
+            job.tell(Finding("export.prompts-differ", "warning", str(job.target)))
+    return found.logits
+
+
+def _main_dtype(dtypes: Mapping[str, str]) -> str:
+    """The dtype of most tensors."""
+    names = list(dtypes.values())
+    return max(set(names), key=names.count)
+
+
+# ---- what is said at the end
+
+
+def _proof_said(report: ExportReport) -> Finding:
+    values = {
+        "kl": f"{report.exported.kl:.1e}", "max_abs": f"{report.exported.max_abs:.1e}",
+        "kl_allowed": f"{report.exported_allowed.kl:.1e}", "max_abs_allowed": f"{report.exported_allowed.max_abs:.1e}",
+        "merged": f"{report.merged.max_abs:.1e}", "merged_allowed": f"{report.float32_allowed.max_abs:.1e}",
+        "effect": f"{report.effect.kl:.1e}", "winner": f"{report.exported.same_winner:.1%}", "dtype": report.dtype,
+    }  # fmt: skip
+    return Finding("export.proven" if report.adapters else "export.proven-copy", "note", "", values)
+
+
+def _done_said(report: ExportReport) -> Finding:
+    values = {
+        "files": report.files, "size": target.size(report.bytes), "tensors": report.tensors,
+        "changed": report.changed, "dtype": report.dtype, "report": target.REPORT, "folder": report.folder,
+    }  # fmt: skip
+    return Finding("export.done", "note", report.folder, values)

@@ -1,0 +1,100 @@
+"""Adapters melt into their base, and the result is written under the base's own names.
+
+In: a module in float32 with LoRA on it. Out: the same module without, W + scaling * B @ A in the place of W, and
+weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once,
+when it is written; a weight that no adapter touched leaves with the very bits that it came with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_factory.errors import ProofError
+from llama_factory.model import weights
+from llama_factory.model.save import without_aliases
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def adapted(model: nn.Module) -> dict[str, Any]:
+    """The layers that carry an adapter, by name."""
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+def is_zero(layers: Mapping[str, Any]) -> bool:
+    """Whether the adapters change nothing at all: B is zero where it has never been trained."""
+    pairs = [
+        (layer.lora_A[name].weight, layer.lora_B[name].weight) for layer in layers.values() for name in layer.lora_A
+    ]
+    return not any(bool(a.any()) and bool(b.any()) for a, b in pairs)
+
+
+def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:
+    """Merge, with peft's own arithmetic, and take the adapters off. Returns the names of the weights changed."""
+    for name, layer in layers.items():
+        try:
+            layer.merge(safe_merge=True)
+        except ValueError as error:
+            raise ProofError("export.not-finite", where=name) from error
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, layer.get_base_layer())
+    return tuple(f"{name}.weight" for name in layers)
+
+
+def dtypes_of(base: Path, infer_dtype: str) -> dict[str, str]:
+    """The torch dtype to write each floating tensor in: its own in the base's files, or the one asked for."""
+    known = weights.entries(base)
+    return {
+        key: weights.TORCH_NAMES[entry.dtype] if infer_dtype == "auto" else infer_dtype
+        for key, entry in known.items()
+        if entry.is_float
+    }
+
+
+def write(model: nn.Module, base: Path, folder: Path, *, dtypes: Mapping[str, str], shard_bytes: int) -> int:
+    """Write the model's weights, read them back bit for bit; returns how many differ from the base's."""
+    state = without_aliases(weights.of_module(model), weights.entries(base))
+    weights.write(base, state, folder, dtypes=dtypes, shard_bytes=shard_bytes)
+    return _read_back(state, base, folder, dtypes)
+
+
+def _read_back(state: Mapping[str, Tensor], base: Path, folder: Path, dtypes: Mapping[str, str]) -> int:
+    import torch
+
+    expected = set(weights.entries(base))
+    found = weights.entries(folder)
+    if set(found) != expected:
+        odd = sorted(set(found) ^ expected)
+        raise ProofError("export.other-keys", where=folder.name, count=len(odd), found=", ".join(odd[:5]))
+    before = _Reader(base)
+    changed = 0
+    for key, value in weights.read(folder):
+        old = weights.cast(before(key), dtypes.get(key))
+        new = weights.cast(state[key].cpu(), dtypes.get(key)) if key in state else old
+        if value.dtype != new.dtype or not torch.equal(value, new):
+            raise ProofError("export.written-wrong", where=key)
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise ProofError("export.not-finite", where=key)
+        changed += not torch.equal(value, old)
+    return changed
+
+
+class _Reader:
+    """Single tensors of a folder, its files opened once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries = weights.entries(folder)
+        self._open: dict[Path, Any] = {}
+
+    def __call__(self, key: str) -> Tensor:
+        from safetensors import safe_open
+
+        file = self._entries[key].file
+        if file not in self._open:
+            self._open[file] = safe_open(file, framework="pt")
+        return cast("Tensor", self._open[file].get_tensor(key))
