@@ -113,9 +113,10 @@ def summarise(name: str, account: Account, store: TokenStore, hit: bool, changed
 def data_set_lines(one: DataSetSummary, language: Language) -> list[str]:
     """What a person reads about one data set."""
     account = one.account
+    place = one.name if one.name == account.file else f"{one.name} ({account.file})"
     said = [
         line(
-            "read", language, name=one.name, file=account.file, format=account.format, read=account.read,
+            "read", language, place=place, format=account.format, read=account.read,
             kept=account.kept,
         ),
         line(

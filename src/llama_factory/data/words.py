@@ -21,8 +21,8 @@ class Line(NamedTuple):
 
 LINES: Mapping[str, Line] = {
     "read": Line(
-        "{name} ({file}): {format}; {read:,} records read, {kept:,} rows kept",
-        "{name}（{file}）：{format}；读取 {read:,} 条，保留 {kept:,} 行",
+        "{place}: {format}; {read:,} records read, {kept:,} rows kept",
+        "{place}：{format}；读取 {read:,} 条，保留 {kept:,} 行",
     ),
     "lengths": Line(
         "  {tokens:,} tokens, {share:.0%} of them trained; length of a row p50 {p50}, p95 {p95}, longest {longest}",

@@ -6,6 +6,11 @@ from llama_factory.errors.letters.letter import Letter
 
 _SKIP = "Correct the row, or set `on_bad_row: skip` to leave such rows out."
 _SKIP_ZH = "请修正该行，或设置 `on_bad_row: skip` 跳过此类行。"
+_OTHER_ROWS = (
+    "Name a data set of questions and answers in plain text; if only some rows are of this kind, set "
+    "`on_bad_row: skip` to leave them out."
+)
+_OTHER_ROWS_ZH = "请使用纯文本问答数据集；若只有个别行如此，可设置 `on_bad_row: skip` 跳过。"
 _FILE = "Write the file again from its source."
 _FILE_ZH = "请从数据来源重新生成该文件。"
 
@@ -413,21 +418,21 @@ _ROWS: dict[str, Letter] = {
     ),
     "data.other-stage": Letter(
         en="the key `{key}` says that this row belongs to the stage {stage}, which is not built yet; this run is sft.",
-        en_cure="Use rows with questions and answers. " + _SKIP,
+        en_cure=_OTHER_ROWS,
         zh="键 `{key}` 表明该行属于 {stage} 阶段，该阶段尚未实现；当前为 sft。",
-        zh_cure="请使用问答形式的数据。" + _SKIP_ZH,
+        zh_cure=_OTHER_ROWS_ZH,
     ),
     "data.tools-not-built": Letter(
         en="found `{found}`: rows with tool calls are not built yet.",
-        en_cure=_SKIP,
+        en_cure=_OTHER_ROWS,
         zh="发现 `{found}`：含工具调用的数据尚未实现。",
-        zh_cure=_SKIP_ZH,
+        zh_cure=_OTHER_ROWS_ZH,
     ),
     "data.media-not-built": Letter(
         en="found `{key}`: rows with images, sound or film are not built yet.",
-        en_cure=_SKIP,
+        en_cure=_OTHER_ROWS,
         zh="发现 `{key}`：含图像、音频或视频的数据尚未实现。",
-        zh_cure=_SKIP_ZH,
+        zh_cure=_OTHER_ROWS_ZH,
     ),
     "data.reasoning-not-built": Letter(
         en="found `{key}`: reasoning beside the content is not built yet.",
