@@ -1,6 +1,6 @@
 """The values that several rooms share.
 
-What lives here is frozen, knows numpy and nothing else, and says nothing about how it was made:
+What lives here is frozen, holds numpy's arrays and knows nothing else, and says nothing about how it was made:
 rows become records in `data`, records become tokens in `render`, tokens become steps in `data`
 again, steps are spent in `trainer`. A type that only one room needs lives in that room.
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Role = Literal["system", "user", "assistant"]
 Severity = Literal["error", "warning", "note"]
@@ -104,7 +105,7 @@ class Batch:
 
     @property
     def lengths_R(self) -> NDArray[np.int64]:
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import yaml
-
 from llama_factory import data, storage, trainer
 from llama_factory.config import Run
 from llama_factory.errors import Language, OurFault
@@ -186,8 +184,7 @@ def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequen
 
 def write_resolved(run: Run, output: Path) -> None:
     """Every key with the value it had, so that the run can be repeated from this file alone."""
-    text = yaml.safe_dump(run.resolved(), allow_unicode=True, sort_keys=False)
-    storage.write_file(output / RESOLVED, text)
+    storage.write_file(output / RESOLVED, run.resolved_yaml())
 
 
 def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
