@@ -220,3 +220,39 @@ def test_when_every_row_is_bad_nothing_is_trained_in_silence(desk) -> None:
         desk.prepare("train.jsonl", on_bad_row="skip")
     assert caught.value.id == "data.no-rows-left"
     assert caught.value.values["bad"] == 30
+
+
+def test_a_file_that_begins_with_bad_rows_is_still_recognised_when_they_are_skipped(desk) -> None:
+    content = b"broken\n" * 50 + LINE
+    assert desk.error(b"{\n" * 50 + LINE).id == "data.broken-line"
+    store = desk.store(b"{\n" * 50 + LINE, on_bad_row="skip")
+    assert [store.origin(at).row for at in range(len(store))] == [51]
+    error = desk.error(b"{\n" * 50, on_bad_row="skip")
+    assert (error.id, error.values["bad"]) == ("data.no-rows-left", 50)
+    assert desk.error(content).id == "data.not-json"
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        turns(("x" * 10**6, "q")),
+        {"messages": [{"role": "\x1b[2J\n" * 1000, "content": "q"}]},
+        {"x" * 10**6: 1, "instruction": "q"},
+        {**{f"key{at}": 1 for at in range(5000)}, "instruction": "q"},
+        turns(("user", "q"), ("assistant", [{"type": "\x1b" * 10**5}])),
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", "weight": "9" * 10**5}]},
+    ],
+)
+def test_a_letter_stays_short_and_plain_whatever_the_row_says(desk, row) -> None:
+    said = desk.error([first_of_its_kind(row), row]).letter()
+    assert len(said) < 1200
+    assert "\x1b" not in said
+
+
+def test_a_dialogue_of_very_many_turns_is_refused_or_handled_in_time(desk) -> None:
+    many = [{"role": role, "content": "w"} for _ in range(10_000) for role in ("user", "assistant")]
+    rows = [turns(("user", "q"), ("assistant", "a")), {"messages": many}]
+    assert len(desk.store(rows, on_too_long="split", cutoff_len=1000)) == 81
+    assert len(desk.store(rows, on_too_long="truncate", cutoff_len=1000)) == 2
+    error = desk.error([rows[0], {"messages": many * 2}])
+    assert (error.id, error.values["count"]) == ("data.too-many-messages", 40_000)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from llama_factory import storage
 from llama_factory.data import TokenStore, caching
 from llama_factory.data.store import Part
-from llama_factory.data.writing import PartWriter
-from llama_factory.errors import DataError, LlamaFactoryError, SeveralErrors
+from llama_factory.data.writing import GrowingArray, PartWriter
+from llama_factory.errors import DataError, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.records import MediaSpan, Origin, Rendered
 
 ROWS = st.lists(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9), min_size=1, max_size=12)
@@ -178,8 +178,11 @@ def test_a_damaged_store_is_built_anew_and_said(desk, question, name, harm) -> N
         content[-3] ^= 1
         path.write_bytes(bytes(content[:-2] if harm == "cut" else content))
     prepared = desk.prepare("train.jsonl")
-    assert prepared.summary.train[0].store == "miss"
-    assert prepared.summary.train[0].changed[0].startswith("damaged")
+    assert prepared.summary.train[0].store == "damaged"
+    assert prepared.summary.train[0].changed == (
+        (name,) if harm != "remove" or name != "MANIFEST.json" else (path.parent.name,)
+    )
+    assert any("damaged" in line for line in desk.said)
     assert prepared.train.fingerprint == before
     assert desk.prepare("train.jsonl").summary.train[0].store == "hit"
 
@@ -216,6 +219,28 @@ def test_a_run_that_fails_leaves_no_store_and_no_litter(desk, question) -> None:
     with pytest.raises(LlamaFactoryError):
         desk.prepare("train.jsonl")
     assert not list(desk.cache.rglob("*.npy"))
+
+
+def test_a_full_disk_leaves_no_half_store(desk, question, monkeypatch) -> None:
+    import errno
+
+    desk.write("train.jsonl", [question(at) for at in range(600)])
+    with monkeypatch.context() as patch:
+        patch.setattr(GrowingArray, "append", full_after_the_first_chunk(GrowingArray.append, errno.ENOSPC))
+        with pytest.raises(MachineError) as caught:
+            desk.prepare("train.jsonl")
+    assert caught.value.id == "storage.full"
+    assert not list(desk.cache.rglob("*.npy"))
+    assert len(desk.prepare("train.jsonl").train) == 600
+
+
+def full_after_the_first_chunk(append, number):
+    def limited(self, array):
+        if self.size > 100:
+            raise OSError(number, "No space left on device")
+        append(self, array)
+
+    return limited
 
 
 def test_old_stores_of_a_file_are_removed(desk, question) -> None:

@@ -20,7 +20,7 @@ from llama_factory.data.store import TokenStore
 from llama_factory.errors import InputError
 from llama_factory.records import Batch, Step
 
-STATE_KEYS = ("epoch", "step", "rows", "rows_per_step", "seed", "shuffle", "content")
+STATE_KEYS = ("epoch", "step", "rows", "rows_per_step", "seed", "shuffle", "dataset")
 
 
 def batches(
@@ -89,7 +89,7 @@ class StepSource:
             "rows_per_step": self._rows_per_step,
             "seed": self._seed,
             "shuffle": int(self._shuffle),
-            "content": self._content,
+            "dataset": self._content,
         }
 
     def restore(self, state: Mapping[str, int]) -> None:

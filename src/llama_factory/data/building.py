@@ -19,6 +19,7 @@ from llama_factory.data.formats import SAMPLE, Converter, choose
 from llama_factory.data.reading import Row, read_rows
 from llama_factory.data.registry import Entry, bad_column
 from llama_factory.data.summary import LISTED, Account, as_finding
+from llama_factory.data.words import listed, short
 from llama_factory.data.writing import PartWriter
 from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors
 from llama_factory.records import Conversation, Finding, Rendered
@@ -30,6 +31,12 @@ ROWS_READ_ON = 100_000
 
 KEYS_KEPT = 1000
 """A file may use its keys as values; more than so many different ones are not remembered."""
+
+BAD_LEAD = 10_000
+"""A file that starts with so many bad rows holds something else, whatever `on_bad_row` says."""
+
+MOST_MESSAGES = 2**15 - 1
+"""The arrays name a token's message by a number of 16 bits."""
 
 PLACEHOLDER = re.compile(r"\{\{\s*[A-Za-z_][A-Za-z0-9_.]*\s*\}\}")
 
@@ -82,8 +89,8 @@ def build(
 ) -> None:
     """Fill `folder`; `meta.json` holds the file's name, the key and the account."""
     rows = islice(read_rows(entry.path, entry.shown), options.max_samples)
-    sample = list(islice(rows, SAMPLE))
-    converter = choose(entry, [row for row in sample if not isinstance(row, DataError)] or _only_bad(sample, options))
+    sample = _sample(rows, entry, options)
+    converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
     tally = _Tally()
     with PartWriter(folder) as writer:
         for chunk in _chunks(chain(sample, rows), converter, options, tally):
@@ -95,10 +102,7 @@ def build(
             raise several(tally.bad_rows, tally.bad)
         _refuse_unseen_columns(entry, converter, tally)
         if writer.rows == 0:
-            raise DataError(
-                "data.no-rows-left", where=entry.shown, read=tally.read, bad=tally.bad, long=tally.lost,
-                longest=tally.longest, limit=options.cutoff_len,
-            )  # fmt: skip
+            raise _nothing_left(entry, options, read=tally.read, bad=tally.bad, lost=tally.lost, longest=tally.longest)
         account = _account(entry, converter, tally, writer.rows)
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
@@ -113,12 +117,27 @@ def several(errors: Sequence[LlamaFactoryError], count: int) -> LlamaFactoryErro
     return SeveralErrors(shown)
 
 
-def _only_bad(sample: Sequence[Row | DataError], options: Options) -> list[Row]:
-    """No row of the sample can be read: its first letter says more than a guess at the format."""
-    bad = [error for error in sample if isinstance(error, DataError)]
-    if bad:
-        raise several(bad, len(bad)) if options.on_bad_row == "error" else bad[0]
-    return []
+def _sample(rows: Iterator[Row | DataError], entry: Entry, options: Options) -> list[Row | DataError]:
+    """The first rows, by which the format is recognised; at least one of them can be read."""
+    sample = list(islice(rows, SAMPLE))
+    while all(isinstance(row, DataError) for row in sample):
+        bad = [row for row in sample if isinstance(row, DataError)]
+        more = list(islice(rows, SAMPLE)) if options.on_bad_row == "skip" and len(bad) < BAD_LEAD else []
+        if not bad:
+            raise DataError("data.no-rows", where=entry.shown)
+        if not more and options.on_bad_row == "error":
+            raise several(bad, len(bad))
+        if not more:
+            raise _nothing_left(entry, options, read=len(bad), bad=len(bad))
+        sample += more
+    return sample
+
+
+def _nothing_left(entry: Entry, options: Options, *, read: int, bad: int, lost: int = 0, longest: int = 0) -> DataError:
+    limit = options.cutoff_len
+    return DataError(
+        "data.no-rows-left", where=entry.shown, read=read, bad=bad, long=lost, longest=longest, limit=limit
+    )
 
 
 def _chunks(
@@ -134,6 +153,8 @@ def _chunks(
                 raise row
             tally.keys.update(row[1] if len(tally.keys) < KEYS_KEPT else row[1].keys() & converter.named.values())
             conversation = converter.convert(row[1], row[0])
+            if len(conversation.messages) > MOST_MESSAGES:
+                raise DataError("data.too-many-messages", where=row[0], count=len(conversation.messages))
         except DataError as error:
             _bad(error, tally)
             stopped_at = stopped_at or tally.read
@@ -199,7 +220,7 @@ def _look_for_placeholders(conversation: Conversation, tally: _Tally) -> None:
         if "{{" in message.content and (found := PLACEHOLDER.search(message.content)):
             tally.placeholders += 1
             if tally.first_placeholder is None:
-                values = {"text": found.group()}
+                values = {"text": short(found.group())}
                 tally.first_placeholder = Finding("data.placeholder", "warning", str(conversation.origin), values)
             return
 
@@ -218,7 +239,7 @@ def _account(entry: Entry, converter: Converter, tally: _Tally, kept: int) -> Ac
         notes.append(Finding(first.id, first.severity, first.where, values))
     unread = sorted(tally.keys - converter.read)
     if unread:
-        notes.append(Finding("data.keys-not-read", "note", entry.shown, {"keys": ", ".join(unread[:LISTED])}))
+        notes.append(Finding("data.keys-not-read", "note", entry.shown, {"keys": listed(unread)}))
     return Account(
         file=entry.shown,
         format=converter.said,

@@ -16,6 +16,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -25,7 +26,7 @@ from llama_factory.data.building import Options, Renders, build, several
 from llama_factory.data.reading import check_file
 from llama_factory.data.registry import Entry
 from llama_factory.data.store import Part
-from llama_factory.data.summary import Account
+from llama_factory.data.summary import Account, Found
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, MachineError
 
 KEPT_STORES = 8
@@ -36,11 +37,11 @@ Value = str | int | None
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`changed` is empty for a hit, and for a file that was never seen."""
+    """`changed`: what made it a miss, or which file was damaged."""
 
     part: Part
     account: Account
-    hit: bool
+    found: Found
     changed: tuple[str, ...]
 
 
@@ -59,13 +60,15 @@ def open_or_build(
     if folder.is_dir():
         try:
             part = _open(folder, cache)
-            os.utime(folder)
+            with suppress(OSError):
+                os.utime(folder)
         except LlamaFactoryError as error:
-            damage = str(error.values.get("found", error.where))
-    hit = part is not None
+            damage = Path(error.where).name or error.id
+    how: Found = "hit"
     changed: tuple[str, ...] = ()
     if part is None:
-        changed = (f"damaged: {damage}",) if damage else _changes(place, key)
+        changed = (damage,) if damage else _changes(place, key)
+        how = "damaged" if damage else "miss" if changed else "new"
         part = _build(entry, renderer, options, folder, key, progress, cache)
         if _stamp(entry) != before:
             storage.remove_directory(folder)
@@ -74,7 +77,7 @@ def open_or_build(
     account = Account.from_json(part.meta["account"])
     if account.bad and options.on_bad_row == "error":
         raise several([DataError(row.id, where=row.where, **row.values) for row in account.bad_rows], account.bad)
-    return Opened(part, account, hit, changed)
+    return Opened(part, account, how, changed)
 
 
 def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> dict[str, Value]:
@@ -127,7 +130,7 @@ def _open(folder: Path, cache: Path) -> Part:
     manifest = storage.glance(folder)
     for name, entry in manifest.files.items():
         if storage.file_digest(folder / name, cache=cache) != entry.sha256:
-            raise MachineError("storage.wrong-hash", where=name, expected=entry.sha256[:12], found="?")
+            raise MachineError("storage.wrong-hash", where=folder / name, expected=entry.sha256[:12], found="?")
     return Part.open(folder)
 
 
@@ -157,9 +160,12 @@ def _place(entry: Entry, cache: Path) -> Path:
 
 def _prune(place: Path, newest: Path) -> None:
     """A process that has one of them mapped keeps what it has; one that is just opening it builds anew."""
-    others = [folder.parent for folder in place.glob("*/meta.json") if folder.parent != newest]
-    others.sort(key=lambda folder: folder.stat().st_mtime_ns, reverse=True)
-    for folder in others[KEPT_STORES - 1 :]:
+    others = []
+    for meta in place.glob("*/meta.json"):
+        with suppress(OSError):
+            others.append((meta.parent.stat().st_mtime_ns, meta.parent))
+    others = sorted(other for other in others if other[1] != newest)
+    for _, folder in others[: -(KEPT_STORES - 1)]:
         storage.remove_directory(folder)
 
 

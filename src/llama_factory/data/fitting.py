@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from llama_factory.records import Conversation, Rendered
 
@@ -53,9 +54,8 @@ def _truncate(conversation: Conversation, rendered: Rendered, render: Render, li
     before that answer begins, nothing of it could be learned and no row is left.
     """
     answers = [at for at, message in enumerate(conversation.messages) if message.role == "assistant"]
-    for answer in reversed(answers[:-1]):
-        if _end_of(rendered, answer) > limit:
-            continue
+    _, end_M = _places(rendered, len(conversation.messages))
+    for answer in [answer for answer in reversed(answers[:-1]) if end_M[answer] <= limit]:
         shorter = render(replace(conversation, messages=conversation.messages[: answer + 1]))
         if shorter.ids_T.size <= limit:
             return Fitted((shorter,) if trained(shorter) > 0 else (), lost=True)
@@ -97,13 +97,15 @@ def _split(conversation: Conversation, rendered: Rendered, render: Render, limit
     """
     rounds = _rounds(conversation)
     head = conversation.messages[: rounds[0][0]]
-    starts = [_start_of(rendered, first) for first, _ in rounds] + [int(rendered.ids_T.size)]
+    start_M, _ = _places(rendered, len(conversation.messages))
+    starts = np.append(start_M[[first for first, _ in rounds]], rendered.ids_T.size)
+    room = limit - int(starts[0])
     rows: list[Rendered] = []
     lost = False
     at = 0
     while at < len(rounds):
-        room = limit - starts[0]
-        many = max((n for n in range(1, len(rounds) - at + 1) if starts[at + n] - starts[at] <= room), default=1)
+        likely = int(np.searchsorted(starts, starts[at] + room, side="right")) - 1 - at
+        many = min(max(likely + 1, 1), len(rounds) - at)  # one more than fits by its text: markers are not counted
         for count in range(many, 0, -1):
             piece = conversation.messages[rounds[at][0] : rounds[at + count - 1][1]]
             row = render(replace(conversation, messages=(*head, *piece)))
@@ -123,11 +125,12 @@ def _rounds(conversation: Conversation) -> Sequence[tuple[int, int]]:
     return list(zip(first, [*first[1:], len(conversation.messages)], strict=True))
 
 
-def _start_of(rendered: Rendered, message: int) -> int:
-    own = np.flatnonzero(rendered.message_T == message)
-    return int(own[0]) if own.size else int(rendered.ids_T.size)
-
-
-def _end_of(rendered: Rendered, message: int) -> int:
-    own = np.flatnonzero(rendered.message_T == message)
-    return int(own[-1]) + 1 if own.size else 0
+def _places(rendered: Rendered, messages: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For every message, its first token and the one after its last; a message without tokens ends at 0."""
+    own = np.flatnonzero(rendered.message_T >= 0)
+    message_O = rendered.message_T[own]
+    start_M = np.full(messages, rendered.ids_T.size, dtype=np.int64)
+    end_M = np.zeros(messages, dtype=np.int64)
+    np.minimum.at(start_M, message_O, own)
+    np.maximum.at(end_M, message_O, own + 1)
+    return start_M, end_M

@@ -16,7 +16,7 @@ from llama_factory.data.alpaca import Alpaca
 from llama_factory.data.messages import Dialogue
 from llama_factory.data.refusals import refuse_other_stage
 from llama_factory.data.registry import Entry
-from llama_factory.data.words import hint
+from llama_factory.data.words import hint, listed
 from llama_factory.errors import DataError
 from llama_factory.records import Conversation, Origin
 
@@ -77,7 +77,7 @@ def _refuse_unknown(entry: Entry, sample: Sequence[tuple[Origin, Mapping[str, An
     raise DataError(
         "data.unknown-format",
         where=origin,
-        keys=", ".join(row) or "-",
+        keys=listed(row),
         forms="; ".join(" + ".join(wanted) for wanted in FORMS.values()),
         hint=next((near for near in hints if near), ""),
     )

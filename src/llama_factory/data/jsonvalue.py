@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
+from llama_factory.data.words import short
 from llama_factory.errors import DataError
 from llama_factory.records import Origin
 
@@ -47,7 +48,7 @@ class Parser:
     def fault(self, value: Json, text: str, origin: Origin) -> DataError | None:
         """`text` is what the value was read from; it tells whether a closer look is needed."""
         if self._repeated is not None:
-            return DataError("data.duplicate-key", where=origin, key=self._repeated)
+            return DataError("data.duplicate-key", where=origin, key=short(self._repeated))
         if self._not_finite is not None:
             return DataError("data.not-a-number", where=origin, found=self._not_finite)
         if not SUSPECT.search(text):
@@ -77,7 +78,7 @@ class Parser:
     def _float(self, digits: str) -> float:
         number = float(digits)
         if number in (float("inf"), float("-inf")):
-            self._not_finite = digits if len(digits) <= 20 else digits[:20] + "..."
+            self._not_finite = short(digits)
         return number
 
 

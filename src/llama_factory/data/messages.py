@@ -15,7 +15,7 @@ from typing import Any
 
 from llama_factory.data.reading import type_name
 from llama_factory.data.refusals import missing, refuse_in_message, refuse_other_stage, said_text, text
-from llama_factory.data.words import hint
+from llama_factory.data.words import hint, short
 from llama_factory.errors import DataError
 from llama_factory.records import Conversation, Message, Origin, Role
 
@@ -111,8 +111,8 @@ class Dialogue:
         if role is not None and role in TRAINED:
             return TRAINED[role]
         if role is not None:
-            raise DataError("data.tools-not-built", where=origin, found=found)
-        word = found if isinstance(found, str) else type_name(found)
+            raise DataError("data.tools-not-built", where=origin, found=short(str(found)))
+        word = short(found) if isinstance(found, str) else type_name(found)
         known = sorted(self.roles)
         raise DataError("data.unknown-role", where=origin, found=word, known=", ".join(known), hint=hint(word, known))
 
@@ -141,7 +141,7 @@ def _weight(value: object, role: Role, number: int, origin: Origin) -> float | N
     most = 1 if role == "assistant" else 0
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
         return float(value) if role == "assistant" else None
-    raise DataError("data.bad-weight", where=origin, number=number, role=role, found=value)
+    raise DataError("data.bad-weight", where=origin, number=number, role=role, found=short(str(value)))
 
 
 def _roles(tags: Mapping[str, str]) -> dict[str, str]:

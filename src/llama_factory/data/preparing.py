@@ -113,7 +113,7 @@ class _Desk:
             opened = open_or_build(entry, self._renderer, self._options, self._cache, self._progress(entry.shown))
             self._refuse_loss(opened.account)
             parts.append(opened.part)
-            summaries.append(summarise(name, opened.account, TokenStore([opened.part]), opened.hit, opened.changed))
+            summaries.append(summarise(name, opened.account, TokenStore([opened.part]), opened.found, opened.changed))
             for text in data_set_lines(summaries[-1], self._language):
                 self._say(text)
         return parts, tuple(summaries)

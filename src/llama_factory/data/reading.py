@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 
 from llama_factory.data.jsonarray import array_rows
 from llama_factory.data.jsonvalue import Json, Parser, not_utf8
-from llama_factory.data.words import hint
+from llama_factory.data.words import hint, short
 from llama_factory.errors import DataError
 from llama_factory.records import Origin
 
@@ -39,8 +39,7 @@ def read_rows(path: Path, shown: str) -> Iterator[Row | DataError]:
             if first.startswith(b"["):
                 yield from _objects(array_rows(file, shown, MAX_ROW_BYTES))
             elif first.startswith(b"{"):
-                if path.suffix.lower() == ".json":
-                    _refuse_one_object(first, shown)
+                _refuse_one_object(first, shown, path.suffix.lower() == ".json")
                 yield from _objects(_lines(file, shown))
             else:
                 raise DataError("data.not-json", where=shown, found=_excerpt(first))
@@ -74,15 +73,19 @@ def _first_bytes(file: BinaryIO, shown: str) -> bytes:
     raise DataError("data.empty-file", where=shown)
 
 
-def _refuse_one_object(first: bytes, shown: str) -> None:
-    """A `.json` file that starts with an object is either JSON Lines or one object that holds something else."""
+def _refuse_one_object(first: bytes, shown: str, no_lines: bool) -> None:
+    """A file that starts with an object is JSON Lines, or one object with the rows inside.
+
+    no_lines: the name of the file does not say that every line is an object, so a first line that is
+    none tells that the object goes over several.
+    """
     line = first.split(b"\n", 1)[0]
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
-        if len(line) < len(first):
+        if no_lines and len(line) < len(first):
             keys = first.decode("utf-8", "replace").split('"')[1:2]
-            raise DataError("data.one-object", where=shown, key=keys[0] if keys else "") from None
+            raise DataError("data.one-object", where=shown, key=short(keys[0]) if keys else "") from None
         return
     _refuse_wrapped_rows(value, shown)
 
@@ -91,7 +94,7 @@ def _refuse_wrapped_rows(value: Json, shown: str) -> None:
     if isinstance(value, dict) and len(value) == 1:
         ((key, rows),) = value.items()
         if isinstance(rows, list) and rows and isinstance(rows[0], dict) and key not in ("messages", "conversations"):
-            raise DataError("data.one-object", where=shown, key=key)
+            raise DataError("data.one-object", where=shown, key=short(key))
 
 
 def _objects(values: Iterator[tuple[Origin, Json] | DataError]) -> Iterator[Row | DataError]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_factory.data.reading import type_name
-from llama_factory.data.words import hint
+from llama_factory.data.words import hint, listed, short
 from llama_factory.errors import DataError
 from llama_factory.records import Origin
 
@@ -63,15 +63,13 @@ def text(value: object, key: str, origin: Origin) -> str:
     if isinstance(value, list):
         kinds = sorted({str(part.get("type")) for part in value if isinstance(part, dict)})
         if kinds:
-            raise DataError("data.parts-not-built", where=origin, key=key, kinds=", ".join(kinds))
+            raise DataError("data.parts-not-built", where=origin, key=key, kinds=short(", ".join(kinds)))
     raise DataError("data.wrong-type", where=origin, key=key, expected="string", found=type_name(value))
 
 
 def missing(row: Mapping[str, Any], wanted: str, origin: Origin) -> DataError:
     """A key that must be there: the keys that are, and the nearest of them."""
-    return DataError(
-        "data.missing-key", where=origin, wanted=wanted, keys=", ".join(row) or "-", hint=hint(wanted, row)
-    )
+    return DataError("data.missing-key", where=origin, wanted=wanted, keys=listed(row), hint=hint(wanted, row))
 
 
 def said_text(value: str, role: str, origin: Origin) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from llama_factory import shipped as shipped_files
 from llama_factory.data.jsonvalue import Json, Parser
 from llama_factory.data.reading import type_name
-from llama_factory.data.words import hint
+from llama_factory.data.words import hint, listed
 from llama_factory.errors import DataError, InputError
 from llama_factory.records import Origin
 
@@ -189,6 +189,6 @@ def bad_column(entry: Entry, role: str, column: str, seen: set[str]) -> DataErro
     """A column that the registry names and no row has."""
     keys = sorted(seen)
     return DataError(
-        "data.column-nowhere", where=entry.shown, role=role, column=column, keys=", ".join(keys),
+        "data.column-nowhere", where=entry.shown, role=role, column=column, keys=listed(keys),
         hint=hint(column, keys),
     )  # fmt: skip

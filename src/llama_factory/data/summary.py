@@ -18,6 +18,9 @@ from llama_factory.data.words import line
 from llama_factory.errors import Language, LlamaFactoryError, letter
 from llama_factory.records import Finding
 
+Found = Literal["hit", "miss", "new", "damaged"]
+"""How the token store was met. A miss knows what changed; a new file was never seen."""
+
 LISTED = 10
 """How many skipped or too long rows of a data set are named one by one; the others are counted."""
 
@@ -58,11 +61,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class DataSetSummary:
-    """One data set of the run. `store` is hit, miss or new; `changed` names what made it a miss."""
+    """One data set of the run. `changed` names what made it a miss, or which file was damaged."""
 
     name: str
     account: Account
-    store: Literal["hit", "miss", "new"]
+    store: Found
     changed: tuple[str, ...]
     tokens: int
     supervised_share: float
@@ -94,13 +97,13 @@ class Summary:
         return [*lines, line("totals", language, train=self.train_rows, validation=self.validation_rows)]
 
 
-def summarise(name: str, account: Account, store: TokenStore, hit: bool, changed: tuple[str, ...]) -> DataSetSummary:
+def summarise(name: str, account: Account, store: TokenStore, found: Found, changed: tuple[str, ...]) -> DataSetSummary:
     """Lengths and shares of one data set's own store."""
     p50, p95, longest = (int(x) for x in np.percentile(store.lengths, [50, 95, 100], method="higher"))
     return DataSetSummary(
         name=name,
         account=account,
-        store="hit" if hit else "miss" if changed else "new",
+        store=found,
         changed=changed,
         tokens=store.tokens,
         supervised_share=float((store.supervised.sum()) / store.tokens),

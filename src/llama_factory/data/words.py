@@ -7,9 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
+from itertools import islice
 from typing import NamedTuple
 
 from llama_factory.errors import Language
+
+SHORT = 60
+KEYS_SHOWN = 12
+CONSIDERED = 200
+"""How many known words are compared with a wrong one."""
 
 
 class Line(NamedTuple):
@@ -35,6 +41,10 @@ LINES: Mapping[str, Line] = {
     "new": Line(
         "  token store: new, written for the next run",
         "  token 缓存：新建，供下次运行使用",
+    ),
+    "damaged": Line(
+        "  token store: damaged ({changed}), written anew",
+        "  token 缓存：已损坏（{changed}），已重新生成",
     ),
     "miss": Line(
         "  token store: miss, because of: {changed}",
@@ -66,5 +76,18 @@ def line(what: str, language: Language, **values: object) -> str:
 
 def hint(word: str, known: Iterable[str]) -> str:
     """`` (`nearest`?)`` behind a wrong word, or nothing: the same in every language."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (`{found[0]}`?)" if found else ""
+    found = get_close_matches(word[:SHORT], list(islice(known, CONSIDERED)), n=1, cutoff=0.6)
+    return f" (`{short(found[0])}`?)" if found else ""
+
+
+def short(text: str, limit: int = SHORT) -> str:
+    """Text out of a file, fit to be shown: one line, no control characters, not longer than `limit`."""
+    cut = text[:limit]
+    shown = cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
+    return shown if len(text) <= limit else shown + "..."
+
+
+def listed(keys: Iterable[str]) -> str:
+    """The first keys of a row, fit to be shown."""
+    shown = [short(key) for key in islice(keys, KEYS_SHOWN + 1)]
+    return ", ".join([*shown[:KEYS_SHOWN], "..."] if len(shown) > KEYS_SHOWN else shown) or "-"

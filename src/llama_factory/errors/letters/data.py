@@ -356,6 +356,12 @@ _ROWS: dict[str, Letter] = {
         zh="应有问题与回答，实际只有系统消息。",
         zh_cure="该行没有可学习的内容。" + _SKIP_ZH,
     ),
+    "data.too-many-messages": Letter(
+        en="the row has {count} messages.",
+        en_cure="A dialogue of that length cannot be learned from: split it. " + _SKIP,
+        zh="该行有 {count} 条消息。",
+        zh_cure="如此长的对话无法用于训练，请拆分。" + _SKIP_ZH,
+    ),
     "data.empty-answer": Letter(
         en="an answer of the {role} is empty.",
         en_cure="It would teach the model to say nothing. " + _SKIP,
