@@ -59,7 +59,7 @@ def attend(
         out = _by_definition(query, key, value, attention_mask, causal, dropout, scaling, softcap, s_aux)
         return out.transpose(1, 2).contiguous(), None
     lengths = cu_seq_lens_q.diff().tolist()
-    rows = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), lengths, strict=True)
+    rows = zip(*(torch.split(it, lengths, dim=2) for it in (query, key, value)), lengths, strict=True)
     done = []
     for q, k, v, length in rows:
         window = _window(length, sliding_window, q.device)
@@ -114,7 +114,7 @@ def _by_definition(
     if s_aux is not None:
         sink = s_aux.reshape(1, -1, 1, 1).expand(scores.shape[0], -1, scores.shape[2], 1)
         scores = torch.cat([scores, sink.to(scores.dtype)], dim=-1)
-    weights = torch.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = torch.softmax(scores, dim=-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(query.dtype)
     if s_aux is not None:
         weights = weights[..., :-1]
     return torch.matmul(torch.dropout(weights, dropout, train=dropout > 0.0), value)

@@ -63,8 +63,13 @@ def token_logprobs(
 
 def logprobs_of(logits_SV: Tensor, token_S: Tensor) -> Tensor:
     """The plain definition, on logits that exist: what every other path is compared with."""
-    logp_SV = torch.log_softmax(logits_SV.float(), dim=-1)
+    logp_SV = torch.log_softmax(logits_SV.to(precise(logits_SV.dtype)), dim=-1)
     return logp_SV.gather(-1, token_S[:, None])[:, 0]
+
+
+def precise(dtype: torch.dtype) -> torch.dtype:
+    """What probabilities are computed in: float32, or better where the model is."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 class _Chunks:
@@ -74,8 +79,8 @@ class _Chunks:
         self.hidden_SD, self.weight_VD, self.bias_V, self.rule = hidden_SD, weight_VD, bias_V, rule
         rows, size = min(CHUNK_ROWS, hidden_SD.shape[0]), weight_VD.shape[0]
         self.raw_CV = hidden_SD.new_empty(rows, size)
-        exact = hidden_SD.dtype == torch.float32
-        self.logits_CV = self.raw_CV if exact else hidden_SD.new_empty(rows, size, dtype=torch.float32)
+        exact = precise(hidden_SD.dtype)
+        self.logits_CV = self.raw_CV if exact == hidden_SD.dtype else hidden_SD.new_empty(rows, size, dtype=exact)
         self.softmax_CV = torch.empty_like(self.logits_CV)
 
     def __iter__(self) -> Any:
@@ -106,7 +111,7 @@ class _Chunks:
         if grad_C is not None:
             probs.mul_(grad_C[:, None])
         self.rule.pull_back_(probs, self.logits_CV[:count])
-        return probs if self.raw_CV.dtype == torch.float32 else self.raw_CV[:count].copy_(probs)
+        return probs if self.raw_CV.dtype == probs.dtype else self.raw_CV[:count].copy_(probs)
 
 
 class _ChunkedHead(torch.autograd.Function):
@@ -116,7 +121,7 @@ class _ChunkedHead(torch.autograd.Function):
     ) -> Tensor:
         trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
         slope_in_forward = ctx.needs_input_grad[0] and not trains_head
-        logprob_S = torch.empty(token_S.shape, dtype=torch.float32, device=hidden_SD.device)
+        logprob_S = hidden_SD.new_empty(token_S.shape, dtype=precise(hidden_SD.dtype))
         slope_SD = torch.empty_like(hidden_SD) if slope_in_forward else None
         chunks = _Chunks(hidden_SD, weight_VD, bias_V, rule)
         for part in chunks:
@@ -140,8 +145,9 @@ class _ChunkedHead(torch.autograd.Function):
         hidden_SD, weight_VD, bias_V, token_S = ctx.saved_tensors
         want_hidden, want_weight, want_bias = ctx.needs_input_grad[:3]
         dhidden_SD = torch.empty_like(hidden_SD) if want_hidden else None
-        dweight_VD = torch.zeros(weight_VD.shape, dtype=torch.float32, device=weight_VD.device) if want_weight else None
-        dbias_V = torch.zeros(bias_V.shape, dtype=torch.float32, device=bias_V.device) if want_bias else None
+        sums = precise(weight_VD.dtype)
+        dweight_VD = torch.zeros_like(weight_VD, dtype=sums) if want_weight else None
+        dbias_V = torch.zeros_like(bias_V, dtype=sums) if want_bias else None
         chunks = _Chunks(hidden_SD, weight_VD, bias_V, ctx.rule)
         for part in chunks:
             chunks.logprobs(part, token_S[part])
@@ -151,7 +157,7 @@ class _ChunkedHead(torch.autograd.Function):
             if dweight_VD is not None:
                 dweight_VD.add_(slope_CV.t() @ hidden_SD[part])
             if dbias_V is not None:
-                dbias_V.add_(slope_CV.sum(dim=0, dtype=torch.float32))
+                dbias_V.add_(slope_CV.sum(dim=0, dtype=sums))
         return (
             dhidden_SD,
             None if dweight_VD is None else dweight_VD.to(weight_VD.dtype),

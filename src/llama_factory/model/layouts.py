@@ -108,7 +108,7 @@ def isolation(lengths_R: tuple[int, ...], device: torch.device) -> dict[str, Any
 
 
 def _padded(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
-    parts = rows.ids_T.split(rows.lengths_R)
+    parts = torch.split(rows.ids_T, list(rows.lengths_R))
     hidden_R: list[Tensor] = [rows.ids_T] * len(parts)
     for group in _similar(rows.lengths_R):
         ids_BT = torch.nn.utils.rnn.pad_sequence([parts[r] for r in group], batch_first=True)
@@ -121,7 +121,7 @@ def _padded(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tens
 def _rows(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
     hidden_R = [
         backbone(input_ids=ids_T[None], use_cache=False, **_zeros(also, ids_T[None])).last_hidden_state[0]
-        for ids_T in rows.ids_T.split(rows.lengths_R)
+        for ids_T in torch.split(rows.ids_T, list(rows.lengths_R))
     ]
     return torch.cat(hidden_R)[rows.before_S]
 

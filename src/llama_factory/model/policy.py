@@ -16,18 +16,19 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from llama_factory.errors import OurFault
-from llama_factory.model import attention, proven
-from llama_factory.model.head import LogitRule, logprobs_of, token_logprobs
+from llama_factory.errors import OurFault, ProofError
+from llama_factory.model import attention, proven, upstream
+from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
 from llama_factory.records import Batch
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
@@ -38,6 +39,10 @@ class Want(str, Enum):
 
 
 LOGPROBS = frozenset({Want.LOGPROBS})
+
+ALLOWED_EXACT = 1e-3
+ALLOWED_HALF = 5e-2
+"""Mean difference of a log-probability between two ways: rounding stays below, rows that meet stay above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +73,11 @@ class Policy:
         self._own_dtype: torch.dtype = self._base.dtype
         self.compute_dtype = compute_dtype or self._own_dtype
         proof = (proven.table() if table is None else table).get(self._base.config.model_type)
-        self._layout, self._reason = self._choose(proof, layout)
-        self._proof = proof or proven.Proof(layouts=())
+        self._proof = proof or proven.UNPROVEN
+        self._may_pack = _default_kernel(self._base)
+        self._layout, self._reason = self._choose(layout)
         self._rule = self._proof.rule(self._base.config.get_text_config()) if self._layout else LogitRule()
-        if self._layout is Layout.PACKED:
+        if self._may_pack and Layout.PACKED in self._proof.layouts:
             attention.register()
             self._base.set_attn_implementation(attention.NAME)
 
@@ -116,29 +122,47 @@ class Policy:
         with self._precision():
             return PolicyOutput(self._plain(batch, rows), rows.index_S)
 
-    def _choose(self, proof: proven.Proof | None, layout: Layout | None) -> tuple[Layout | None, str]:
-        if proof is None:
-            return None, "this model type is not on the list of proven ones"
-        if not proof.layouts:
-            return None, proof.why
-        if _prompt_learning(self.module):
-            return None, "its adapter puts tokens of its own before the row"
-        if layout is not None and layout not in proof.layouts:
-            raise OurFault("model.policy-unproven-layout", layout=layout.value, type=self._base.config.model_type)
-        usable = [it for it in proof.layouts if it is not Layout.PACKED or self._may_pack()]
-        if layout is not None:
-            return layout, ""
-        return usable[0], proof.why if usable[0] is proof.layouts[0] else "another attention kernel was asked for"
+    @torch.no_grad()
+    def verify(self, batch: Batch) -> float:
+        """Compare `forward` with `plain` on rows of this batch, dropout off; the mean difference of a log-probability.
 
-    def _may_pack(self) -> bool:
-        return self._base.config._attn_implementation in ("sdpa", attention.NAME)
+        The list of proven types knows classes, not every setting that a configuration may hold, nor every
+        version of transformers: this asks the model itself. Half precision rounds the two ways differently.
+        """
+        trained = self.module.training
+        self.module.eval()
+        try:
+            difference = float((self.forward(batch).logprob_S - self.plain(batch).logprob_S).abs().mean())
+        finally:
+            self.module.train(trained)
+        allowed = ALLOWED_EXACT if self.compute_dtype == torch.float32 else ALLOWED_HALF
+        if not difference <= allowed:
+            kind = self._base.config.model_type
+            raise ProofError("model.policy-differs", type=kind, difference=difference, allowed=allowed)
+        return difference
+
+    def _choose(self, asked: Layout | None) -> tuple[Layout | None, str]:
+        """The layout and the reason for it; None is the plain path."""
+        usable = [it for it in self._proof.layouts if it is not Layout.PACKED or self._may_pack]
+        why = self._proof.why
+        if usable and not self._proof.is_about(self._base):
+            usable, why = [], f"{type(self._base).__name__} is not on the list of proven classes"
+        if usable and _prompt_learning(self.module):
+            usable, why = [], "its adapter puts tokens of its own before the row"
+        if asked is not None and asked not in usable:
+            raise OurFault("model.policy-unproven-layout", layout=asked.value, type=self._base.config.model_type)
+        if not usable:
+            return None, why
+        if asked is not None or usable[0] is self._proof.layouts[0]:
+            return asked or usable[0], why
+        return usable[0], "another attention kernel was asked for"
 
     def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
-        hidden_SD = hidden_states(layout, self._base.base_model, rows, self._proof.inputs)
+        hidden_SD = hidden_states(layout, upstream.backbone(self._base), rows, self._proof.inputs)
         head = self._linear_head()
         if head is None:
             logits_SV = self._base.get_output_embeddings()(hidden_SD)
-            return logprobs_of(self._rule.apply(logits_SV.float()), rows.token_S)
+            return logprobs_of(self._rule.apply(logits_SV.to(precise(logits_SV.dtype))), rows.token_S)
         dtype = self.compute_dtype if torch.is_autocast_enabled(self.device.type) else head.weight.dtype
         return token_logprobs(hidden_SD.to(dtype), head.weight.to(dtype), head.bias, rows.token_S, self._rule)
 
@@ -155,7 +179,7 @@ class Policy:
             index = torch.from_numpy(batch.weight_T[start:end].nonzero()[0]).to(self.device)
             if index.numel():
                 also = {name: torch.zeros_like(ids_T[None]) for name in self._proof.inputs}
-                logits_TV = self.module(input_ids=ids_T[None], use_cache=False, **also).logits[0]
+                logits_TV = self.module(input_ids=ids_T[None], use_cache=False, **also).logits[0, -len(ids_T) :]
                 logprobs.append(logprobs_of(logits_TV[index - 1], ids_T[index]))
         return torch.cat(logprobs)
 
@@ -171,11 +195,19 @@ def _inside(module: nn.Module) -> PreTrainedModel:
 
     if isinstance(module, PreTrainedModel):
         return module
-    base: PreTrainedModel = module.get_base_model()  # type: ignore[operator]
+    base: PreTrainedModel = cast("PeftModel", module).get_base_model()
     return base
+
+
+def _default_kernel(base: PreTrainedModel) -> bool:
+    """Attention is computed by the usual kernel. Another one (`eager` where `sdpa` would do) was asked for by name."""
+    kernel = base.config._attn_implementation
+    return kernel in ("sdpa", attention.NAME) or (kernel == "eager" and not upstream.prefers_sdpa(base))
 
 
 def _prompt_learning(module: nn.Module) -> bool:
     from transformers import PreTrainedModel
 
-    return not isinstance(module, PreTrainedModel) and bool(module.active_peft_config.is_prompt_learning)
+    return not isinstance(module, PreTrainedModel) and bool(
+        cast("PeftModel", module).active_peft_config.is_prompt_learning
+    )

@@ -22,17 +22,24 @@ class Proof:
     """What was shown for one model type.
 
     layouts: those equal to the plain forward, the fastest first; empty means that none was.
+    model: the class in transformers that it was shown for; a model type can have several.
     multiply, divide, softcap: the configuration's names of what is done to the logits after the head.
     inputs: inputs beside ids that the type insists on; zeros say nothing about text.
     why: in words, what stood in the way of a faster layout.
     """
 
     layouts: tuple[Layout, ...]
+    model: str = ""
     multiply: str | None = None
     divide: str | None = None
     softcap: str | None = None
     inputs: tuple[str, ...] = ()
     why: str = ""
+
+    def is_about(self, model: object) -> bool:
+        """This very class, out of transformers itself: code from elsewhere may bear the same name."""
+        kind = type(model)
+        return kind.__name__ == self.model and kind.__module__.startswith("transformers.")
 
     def rule(self, config: Any) -> LogitRule:
         """The numbers of this model for the names that the proof found."""
@@ -41,6 +48,9 @@ class Proof:
             scale /= float(getattr(config, self.divide))
         softcap = getattr(config, self.softcap) if self.softcap else None
         return LogitRule(scale=scale, softcap=None if softcap is None else float(softcap))
+
+
+UNPROVEN = Proof(layouts=(), why="this model type is not on the list of proven ones")
 
 
 @cache
