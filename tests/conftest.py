@@ -42,6 +42,18 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_hunyuan(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same size as a Hunyuan, with the control tokens of its family and no template of its own. Read only."""
+    control = ("<｜hy_place▁holder▁no▁3｜>", "<｜hy_begin▁of▁sentence｜>", "<｜hy_User｜>", "<｜hy_Assistant｜>")
+    return make_tiny_model(
+        tmp_path_factory.mktemp("tiny-hunyuan"),
+        kind="hunyuan_v1_dense",
+        control=(*control, "<｜hy_place▁holder▁no▁2｜>"),
+        template=None,
+    )
+
+
+@pytest.fixture(scope="session")
 def real_model() -> Path:
     """The folder of SmolLM2-135M-Instruct. Read only."""
     folder = ROOT / "models" / "SmolLM2-135M-Instruct"
@@ -125,43 +137,50 @@ def installed(wheel: Path, new_environment: Callable[[], Path]) -> Path:
     return folder / "bin"
 
 
-def make_tiny_model(folder: Path, *, seed: int = 0) -> Path:
+def make_tiny_model(
+    folder: Path,
+    *,
+    kind: str = "llama",
+    control: tuple[str, ...] = ("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    template: str | None = CHATML,
+) -> Path:
+    """`control`: the control tokens, the padding first and the end of a turn last."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-    control = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    text = sorted((ROOT / "data").glob("*.json*"))
     trainer = trainers.BpeTrainer(
         vocab_size=600,
-        special_tokens=control,
+        special_tokens=list(control),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train([str(path) for path in text], trainer)
+    tokenizer.train(sorted(str(path) for path in (ROOT / "data").glob("*.json*")), trainer)
     fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|endoftext|>", model_max_length=4096
+        tokenizer_object=tokenizer, eos_token=control[-1], pad_token=control[0], model_max_length=4096
     )
-    fast.chat_template = CHATML
+    fast.chat_template = template
     fast.save_pretrained(folder)
 
+    config = AutoConfig.for_model(
+        kind,
+        vocab_size=len(fast),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        max_position_embeddings=4096,
+        bos_token_id=None,
+        eos_token_id=fast.eos_token_id,
+        pad_token_id=fast.pad_token_id,
+        tie_word_embeddings=False,
+    )
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        config = LlamaConfig(
-            vocab_size=len(fast),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=4096,
-            bos_token_id=None,
-            eos_token_id=fast.eos_token_id,
-            pad_token_id=fast.pad_token_id,
-            tie_word_embeddings=False,
-        )
-        LlamaForCausalLM(config).save_pretrained(folder)
+        torch.manual_seed(0)
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     return folder

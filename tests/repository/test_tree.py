@@ -54,15 +54,17 @@ def test_torch_load_is_called_nowhere_in_the_package() -> None:
 
 
 def test_no_unfinished_work_stands_in_the_package() -> None:
-    marks = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")) + r")\b")
-    lines = [
-        f"{path.relative_to(ROOT)}:{number}"
-        for path in files(".py")
-        if path.is_file()
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if marks.search(line)
-    ]
-    assert not lines
+    marks = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X")) + r")\b")
+    found = [place for place, node in python_nodes("src") if isinstance(node, ast.Raise) and is_stub(node)]
+    for path in files(".py"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), 1):
+            if marks.search(line):
+                found.append(f"{path.relative_to(ROOT)}:{number}")
+    assert not found
+
+
+def is_stub(node: ast.Raise) -> bool:
+    return node.exc is not None and ast.unparse(node.exc).startswith("NotImplementedError")
 
 
 def test_no_path_of_one_machine_stands_in_the_tree() -> None:
