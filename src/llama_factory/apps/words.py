@@ -77,10 +77,9 @@ WORDS: Mapping[str, Said] = {
         "把一份逐项注释的配置写入 FILE（默认 train.yaml），默认使用 LoRA，也可指定其他方法。已存在的文件不会被改动。",
     ),
     "about.train": Said(
-        "Trains as the file says. Everything is checked before the first step; Ctrl-C saves and stops, "
-        "and the same command with resume_from_checkpoint=true goes on from there.",
-        "按配置训练。第一步之前会检查全部内容；按 Ctrl-C 会先保存再停止，"
-        "同一命令加上 resume_from_checkpoint=true 即可继续。",
+        "Trains as the file says. Everything is checked before the first step. Ctrl-C finishes the step, saves and "
+        "stops; the same command goes on from there.",
+        "按配置训练。第一步之前会检查全部内容。按 Ctrl-C 会做完当前一步、保存并停止；再次运行同一命令即可继续。",
     ),
     "about.chat": Said(
         "Talks with the model, and with the adapter that the file names. In a terminal: `clear` forgets the "

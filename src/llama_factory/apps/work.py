@@ -41,7 +41,7 @@ def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     tell(run.notices, screen, say)
     from llama_factory.export import export_model
 
-    export_model(run, say)
+    export_model(run, say, language=screen.language)
     return 0
 
 
