@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-HEAVY = ("torch", "transformers", "peft", "accelerate", "matplotlib", "tensorboard", "tokenizers")
+HEAVY = ("torch", "transformers", "peft", "accelerate", "matplotlib", "tensorboard")
 
 
 def loaded_by(code: str, folder: Path) -> set[str]:
