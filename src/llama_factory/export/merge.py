@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
 from llama_factory.model import weights
-from llama_factory.model.save import without_aliases
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -58,7 +57,7 @@ def dtypes_of(base: Path, infer_dtype: str) -> dict[str, str]:
 
 def write(model: nn.Module, base: Path, folder: Path, *, dtypes: Mapping[str, str], shard_bytes: int) -> int:
     """Write the model's weights, read them back bit for bit; returns how many differ from the base's."""
-    state = without_aliases(weights.of_module(model), weights.entries(base))
+    state = weights.of_module(model, weights.entries(base))
     weights.write(base, state, folder, dtypes=dtypes, shard_bytes=shard_bytes)
     return _read_back(state, base, folder, dtypes)
 

@@ -10,8 +10,10 @@ Deliberately not here: fp32 masters (the trainer keeps them) and merging (`expor
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +21,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, ProofError, nearest
 from llama_factory.model import fingerprint, weights
+from llama_factory.model.load import brief
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
-    from peft import PeftConfig
+    from peft import LoraConfig
     from torch import nn
 
     from llama_factory.config import Run
@@ -70,7 +73,7 @@ def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *,
     if trainable and len(listed) != 1:
         raise InputError("model.one-adapter-to-train", where="adapter_name_or_path", count=len(listed))
     said: list[Finding] = []
-    configs = [_config(folder) for folder in listed]
+    configs = [_config(folder, said) for folder in listed]
     for folder in listed:
         said += check_base(folder, base_folder)
     _inject(model, listed, configs, trainable)
@@ -234,9 +237,9 @@ def _known_parts(words: Sequence[str], names: Sequence[str], key: str) -> None:
 # ---- trained adapters
 
 
-def _config(folder: Path) -> PeftConfig:
+def _config(folder: Path, said: list[Finding]) -> LoraConfig:
     """The adapter's configuration, once its files are known to be whole and of the kind that is built."""
-    from peft import PeftConfig
+    from peft import LoraConfig
 
     file = folder / ADAPTER_CONFIG
     if not file.is_file():
@@ -249,16 +252,26 @@ def _config(folder: Path) -> PeftConfig:
     if not weights.header(folder / ADAPTER_WEIGHTS):
         raise InputError("model.empty-adapter", where=folder / ADAPTER_WEIGHTS)
     try:
-        config = PeftConfig.from_pretrained(str(folder))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise InputError("model.broken-config", where=file, found=str(error)) from error
-    kind = getattr(config.peft_type, "value", str(config.peft_type))
+        given: dict[str, Any] = json.loads(file.read_text("utf-8"))
+        kind = given["peft_type"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError("model.broken-config", where=file, found=brief(error)) from error
     if kind != "LORA":
         raise InputError("model.adapter-kind", where=folder, found=kind)
-    return config
+    whole = [name for name in ("modules_to_save", "trainable_token_indices") if given.get(name)]
+    if whole:
+        raise InputError("model.adapter-with-whole-modules", where=folder, found=", ".join(whole))
+    known = {name for name in given if name in LoraConfig.__dataclass_fields__}
+    newer = sorted(name for name in set(given) - known if given[name])
+    if newer:
+        said.append(Finding("model.adapter-newer", "warning", str(file), {"found": ", ".join(newer)}))
+    try:
+        return LoraConfig(**{name: given[name] for name in known})
+    except (ValueError, TypeError) as error:
+        raise InputError("model.broken-config", where=file, found=brief(error)) from error
 
 
-def _inject(model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftConfig], trainable: bool) -> None:
+def _inject(model: nn.Module, folders: Sequence[Path], configs: Sequence[LoraConfig], trainable: bool) -> None:
     """Each adapter under a name of its own, all of them active: their changes add up."""
     from peft import inject_adapter_in_model, set_peft_model_state_dict
     from safetensors.torch import load_file
@@ -267,10 +280,13 @@ def _inject(model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftCon
     for name, folder, config in zip(names, folders, configs, strict=True):
         config.inference_mode = not trainable
         try:
-            inject_adapter_in_model(config, cast(Any, model), adapter_name=name)
+            with warnings.catch_warnings():
+                # A second adapter beside the first is what was asked for.
+                warnings.filterwarnings("ignore", message="Already found a `peft_config`")
+                inject_adapter_in_model(config, cast(Any, model), adapter_name=name)
             result = set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name=name)
         except (ValueError, RuntimeError, KeyError) as error:
-            raise InputError("model.adapter-does-not-fit", where=folder, found=str(error).strip()) from error
+            raise InputError("model.adapter-does-not-fit", where=folder, found=brief(error)) from error
         own = [key for key in result.missing_keys if f".{name}." in key or key.endswith(f".{name}")]
         if own or result.unexpected_keys:
             found = ", ".join([*own, *result.unexpected_keys][:3])

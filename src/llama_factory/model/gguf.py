@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_factory import storage
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError
-from llama_factory.model.load import quiet
+from llama_factory.model.load import brief, quiet
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -49,7 +49,7 @@ def convert(gguf_file: Path, target: Path) -> None:
             longest = _convert_weights(gguf_file, target, dtype)
             _convert_tokenizer(gguf_file, target, pre_tokenizer, longest)
     except (ValueError, KeyError, IndexError, NotImplementedError, RuntimeError, TypeError) as error:
-        raise InputError("model.gguf-unknown", where=gguf_file, found=str(error).strip()) from error
+        raise InputError("model.gguf-unknown", where=gguf_file, found=brief(error)) from error
 
 
 def _look(file: Path) -> None:

@@ -69,11 +69,11 @@ def load(
     except SafetensorError as error:
         raise InputError("model.not-safetensors", where=folder) from error
     except ImportError as error:
-        raise MachineError("model.library-missing", where=folder, found=str(error).strip()) from error
+        raise MachineError("model.library-missing", where=folder, found=brief(error)) from error
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise MachineError("model.no-memory", where=folder) from error
     except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError("model.will-not-load", where=folder, found=str(error).strip()) from error
+        raise InputError("model.will-not-load", where=folder, found=brief(error)) from error
     _whole(folder, info, say)
     return cast("nn.Module", model.to(device).eval())
 
@@ -89,6 +89,7 @@ def load_for(
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:
     """The folder's configuration as transformers reads it, or a letter."""
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     said = check_folder(folder)
@@ -96,8 +97,8 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedC
     try:
         with quiet():
             return AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    except (ValueError, OSError, KeyError, TypeError, AttributeError) as error:
-        raise InputError("model.broken-config", where=folder / "config.json", found=str(error).strip()) from error
+    except (StrictDataclassError, ValueError, OSError, KeyError, TypeError, AttributeError) as error:
+        raise InputError("model.broken-config", where=folder / "config.json", found=brief(error)) from error
 
 
 def check_folder(folder: Path) -> Mapping[str, Any]:
@@ -190,6 +191,12 @@ def _whole(folder: Path, info: Mapping[str, Any], say: Callable[[Finding], None]
     if unused:
         values = {"count": len(unused), "found": ", ".join(unused[:3])}
         say(Finding("model.unused-weights", "warning", str(folder), values))
+
+
+def brief(error: Exception) -> str:
+    """What another library says, on one line and not longer than a letter bears."""
+    text = " ".join(str(error).split()).rstrip(".")
+    return text if len(text) <= 300 else text[:300] + " …"
 
 
 @contextlib.contextmanager

@@ -204,12 +204,20 @@ def _shards(known: Mapping[str, Entry], dtypes: Mapping[str, str], shard_bytes: 
     return shards
 
 
-def of_module(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The module's state under the names that its files use.
+def of_module(module: torch.nn.Module, known: Mapping[str, Entry]) -> dict[str, torch.Tensor]:
+    """The module's state under the names of `known`, the entries of the folder that it was loaded from.
 
-    transformers renames and fuses tensors while loading (experts, prefixes); its own inverse is asked, so
-    that what is written has the names that the folder was loaded from. No tensor is copied by a renaming.
+    transformers renames and fuses tensors while loading (experts); its own inverse is asked. It also takes files
+    that lack the prefix of the class (`transformer.`), or have one too many. Second names of tied tensors that the
+    files do not have either are left out. No tensor is copied by a renaming.
     """
     from transformers.core_model_loading import revert_weight_conversion
 
-    return dict(revert_weight_conversion(module, module.state_dict()))
+    whole: Any = module
+    prefix = f"{whole.base_model_prefix}."
+    state: dict[str, torch.Tensor] = {}
+    for key, value in revert_weight_conversion(whole, module.state_dict()).items():
+        spellings = (key, key.removeprefix(prefix), prefix + key)
+        state[next((name for name in spellings if name in known), key)] = value
+    placed = {value.data_ptr() for key, value in state.items() if key in known}
+    return {key: value for key, value in state.items() if key in known or value.data_ptr() not in placed}

@@ -306,6 +306,18 @@ LETTERS: dict[str, Letter] = {
         zh="适配器类型为 {found};目前只能打开 LORA。",
         zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
     ),
+    "model.adapter-with-whole-modules": Letter(
+        en="the adapter brings whole modules beside LoRA ({found}), which cannot be opened.",
+        en_cure="Merge it with the program that made it, and use the result as `model_name_or_path`.",
+        zh="该适配器除 LoRA 外还包含完整模块({found}),无法打开。",
+        zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
+    ),
+    "model.adapter-newer": Letter(
+        en="the adapter's configuration says things that this version of peft does not know: {found}.",
+        en_cure="They are left out. If the answers are poor: `pip install -U peft`.",
+        zh="适配器配置中有当前 peft 版本不认识的内容:{found}。",
+        zh_cure="这些内容被忽略。若回答质量差,请运行 `pip install -U peft`。",
+    ),
     "model.adapter-does-not-fit": Letter(
         en="the adapter does not fit this model: {found}.",
         en_cure="Set `model_name_or_path` to the base that it was trained on; adapter_config.json names it.",
