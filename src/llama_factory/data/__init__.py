@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from llama_factory.data.batching import StepSource, batches, evaluation_batches
+from llama_factory.data.batching import StepSource, batches, evaluation_batches, sample_batch
 from llama_factory.data.preparing import Prepared, prepare
 from llama_factory.data.sizing import rows_per_step, token_budget
 from llama_factory.data.store import StoredRow, TokenStore
@@ -23,5 +23,6 @@ __all__ = [
     "evaluation_batches",
     "prepare",
     "rows_per_step",
+    "sample_batch",
     "token_budget",
 ]

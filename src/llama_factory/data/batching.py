@@ -43,6 +43,11 @@ def evaluation_batches(store: TokenStore, micro_batch_tokens: int) -> Iterator[B
         yield lay_out(store, rows)
 
 
+def sample_batch(store: TokenStore, rows: int = 2) -> Batch:
+    """A few of the shortest rows together: enough to try something on, cheap to compute."""
+    return lay_out(store, np.sort(np.argsort(store.lengths, kind="stable")[:rows]))
+
+
 class StepSource:
     """Endless epochs; each is a fresh permutation of all rows, its last step may be smaller."""
 

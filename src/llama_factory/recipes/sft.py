@@ -45,7 +45,6 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
     require(run, "train")
     machine.torch_setup()
     output = Path(str(run.training.output_dir))
-    output.mkdir(parents=True, exist_ok=True)
     with storage.Lock(output):
         return _train(_bench(run, output, say, language), say, language)
 
@@ -75,6 +74,7 @@ def _train(bench: Bench, say: Say, language: Language) -> Outcome:
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
+    policy.verify(data.sample_batch(rows.train))
     say(policy.describe())
     source = data.batches(
         rows.train,
