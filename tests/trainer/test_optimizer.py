@@ -126,6 +126,16 @@ def test_clipping_scales_to_the_largest_norm_and_leaves_smaller_ones_alone() -> 
     assert math.dist(weight.grad.tolist(), [0.6, 0.8]) < 1e-6
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_one_value_that_is_not_finite_is_seen_wherever_it_stands(value: float) -> None:
+    for place in (0, 17, 63):
+        masters, _, weight = only(torch.randn(64))
+        assert masters.finite()
+        with torch.no_grad():
+            weight[place] = value
+        assert not masters.finite()
+
+
 def test_the_norm_is_that_of_all_gradients_laid_end_to_end() -> None:
     toy = Toy(dropout=0.0)
     toy(torch.arange(9)).square().sum().backward()

@@ -13,6 +13,7 @@ It does not update anything: that is `optimizer`. fp16 has no place here: withou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import TracebackType
 
@@ -75,7 +76,7 @@ class Masters:
 
     def clip(self, norm: float, max_norm: float) -> None:
         """Scale all gradients by max_norm / norm if norm is larger, Pascanu et al. 2013 (arXiv 1211.5063), alg. 1."""
-        if max_norm > 0:
+        if 0 < max_norm < norm + 1e-6:  # torch's own safeguard against a norm of 0; below it the factor is 1
             touched = [value for value in self.values.values() if value.grad is not None]
             nn.utils.clip_grads_with_norm_(touched, max_norm, torch.tensor(norm))
 
@@ -96,7 +97,9 @@ class Masters:
         self.to_working()
 
     def finite(self) -> bool:
-        return all(bool(torch.isfinite(value).all()) for value in self.values.values())
+        """In one pass without a copy: nan and inf both show in the smallest or the largest value."""
+        edges = (edge for value in self.values.values() if value.numel() for edge in torch.aminmax(value.detach()))
+        return all(math.isfinite(edge.item()) for edge in edges)
 
 
 class _Collect:

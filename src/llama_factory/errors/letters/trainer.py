@@ -189,6 +189,12 @@ LETTERS: dict[str, Letter] = {
         zh="该步为 `{term}` 给出的计数为 {promised}，而各微批次之和为 {found}。",
         zh_cure="这是数据源或目标函数的缺陷，请反馈。",
     ),
+    "trainer.nothing-to-save": Letter(
+        en="a checkpoint was asked for before the weights were loaded.",
+        en_cure="This is a fault of the recipe; please report it.",
+        zh="在加载权重之前就要求保存检查点。",
+        zh_cure="这是训练方案的缺陷，请反馈。",
+    ),
     "trainer.other-parameters-inside": Letter(
         en="saved values and trained weights have different names.",
         en_cure="This is a fault of this program; please report it.",
