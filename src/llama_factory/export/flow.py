@@ -181,9 +181,9 @@ def _make(job: _Job, aside: Path) -> ExportReport:
     machine.torch_setup()
     merged = _merge_and_write(job, aside)
     _other_files(job, aside)
-    files = _open_files(job, aside, merged)
+    here = proof.logits(load.load_for(job.run, aside, dtype="float32", device=job.device), merged.prompts)
     found = _reopened(job, aside, merged)
-    largest = max(float(one.abs().max()) for one in files.logits)
+    largest = max(float(one.abs().max()) for one in merged.reference)
     report = ExportReport(
         folder=str(job.target),
         base=job.run.model.model_name_or_path or "",
@@ -199,10 +199,10 @@ def _make(job: _Job, aside: Path) -> ExportReport:
         changed=merged.changed,
         effect=merged.effect,
         merged=merged.difference,
-        reopened=proof.compare(files.logits, found),
-        float32_allowed=files.fine.allowed(largest),
+        reopened=proof.compare(here, found),
+        float32_allowed=merged.fine.allowed(largest),
         exported=proof.compare(merged.reference, found),
-        exported_allowed=files.coarse.allowed(largest),
+        exported_allowed=merged.coarse.allowed(largest),
     )
     judge(report)
     (aside / target.REPORT).write_text(report.text(), encoding="utf-8")
@@ -215,13 +215,14 @@ def _make(job: _Job, aside: Path) -> ExportReport:
 
 @dataclass(frozen=True)
 class _Merged:
-    """What is known once the weights are written; the module itself is gone."""
+    """What is known once the weights are written; the module itself is gone. fine, coarse: see `_noises`."""
 
     prompts: list[list[int]]
     reference: list[Tensor]
     effect: Difference
     difference: Difference
-    names: tuple[str, ...]
+    fine: Difference
+    coarse: Difference
     changed: int
     tied: bool
 
@@ -235,37 +236,33 @@ def _merge_and_write(job: _Job, aside: Path) -> _Merged:
     layers = merge.adapted(model)
     zero = merge.is_zero(layers)
     names = merge.merge(model, layers)
-    difference = proof.compare(reference, proof.logits(model, prompts) if job.added else base_logits)
+    merged = proof.logits(model, prompts) if job.added else reference
     shard_bytes = int(job.run.export.export_size * weights.GB)
     changed = merge.write(model, job.base, aside, dtypes=job.dtypes, shard_bytes=shard_bytes)
     _something_changed(job, zero, changed)
-    return _Merged(prompts, reference, proof.compare(reference, base_logits), difference, names, changed, tied)
+    fine, coarse = _noises(job, model, names, prompts, merged)
+    return _Merged(
+        prompts, reference, effect=proof.compare(reference, base_logits), difference=proof.compare(reference, merged),
+        fine=fine, coarse=coarse, changed=changed, tied=tied,
+    )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class _Files:
-    """The written files, opened in this process: their logits, and the noise that honest differences make.
+def _noises(
+    job: _Job, model: nn.Module, names: Sequence[str], prompts: Sequence[Sequence[int]], logits: Sequence[Tensor]
+) -> tuple[Difference, Difference]:
+    """What float32 arithmetic may do to the logits, and what it and rounding to the files' dtype may do together.
 
-    fine: of float32 arithmetic. coarse: of that and of rounding to the files' dtype.
+    The model is spent afterwards.
     """
-
-    logits: list[Tensor]
-    fine: Difference
-    coarse: Difference
-
-
-def _open_files(job: _Job, aside: Path, merged: _Merged) -> _Files:
-    model = load.load_for(job.run, aside, dtype="float32", device=job.device)
-    logits = proof.logits(model, merged.prompts)
     everything = [name for name, value in model.named_parameters() if value.is_floating_point()]
-    fine = proof.noise(model, everything, merged.prompts, logits, "float32")
+    fine = proof.noise(model, everything, prompts, logits, "float32")
     main, own = _main_dtype(job.dtypes), set(merge.dtypes_of(job.base, "auto").values())
     # Only what is really rounded: the merged weights, or all of them where the dtype is another than the base's.
-    rounded = everything if own != {main} else merged.names
+    rounded = everything if own != {main} else names
     if main == "float32" or not rounded:
-        return _Files(logits, fine, fine)
-    coarse = proof.noise(model, rounded, merged.prompts, logits, main)
-    return _Files(logits, fine, Difference(fine.max_abs + coarse.max_abs, fine.kl + coarse.kl, coarse.same_winner))
+        return fine, fine
+    coarse = proof.noise(model, rounded, prompts, logits, main)
+    return fine, Difference(fine.max_abs + coarse.max_abs, fine.kl + coarse.kl, coarse.same_winner)
 
 
 def judge(report: ExportReport) -> None:

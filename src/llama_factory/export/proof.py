@@ -141,20 +141,25 @@ def reopen(
     from safetensors.torch import load_file
 
     asked = {"ids": prompts, "messages": messages, "trust_remote_code": trust_remote_code}
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
     with tempfile.TemporaryDirectory(prefix="llama-factory-proof-") as name:
         questions, answers = Path(name) / "questions.json", Path(name) / "answers"
         questions.write_text(json.dumps(asked), encoding="utf-8")
-        done = subprocess.run(  # noqa: S603  our own script, and paths as arguments of their own
-            [sys.executable, "-I", str(SCRIPT), str(folder.resolve()), str(questions), str(answers)],
-            capture_output=True, text=True, env=environment, check=False,
-        )  # fmt: skip
-        if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-            raise ProofError("export.will-not-reopen", where=folder.name, found=lines[-1].strip())
+        ask(folder.resolve(), questions, answers)
         said = json.loads(answers.with_suffix(".json").read_text("utf-8"))
         found = load_file(answers.with_suffix(".safetensors"))
     lost = [*said["missing"], *said["mismatched"]]
     if lost:
         raise ProofError("export.reopened-incomplete", where=folder.name, count=len(lost), found=", ".join(lost[:5]))
     return Reopened([found[str(number)].clone() for number in range(len(prompts))], said)
+
+
+def ask(folder: Path, questions: Path, answers: Path) -> None:
+    """Run the script: `-I` keeps this project, its folder and Python's own variables out of the new process."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "TOKENIZERS_PARALLELISM": "false"}
+    done = subprocess.run(  # noqa: S603  our own script, and paths as arguments of their own
+        [sys.executable, "-I", str(SCRIPT), str(folder), str(questions), str(answers)],
+        capture_output=True, text=True, env=environment, check=False,
+    )  # fmt: skip
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+        raise ProofError("export.will-not-reopen", where=folder.name, found=lines[-1].strip())

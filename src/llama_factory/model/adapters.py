@@ -276,7 +276,7 @@ def _inject(model: nn.Module, folders: Sequence[Path], configs: Sequence[LoraCon
     from peft import inject_adapter_in_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
-    names = ["default", *(f"adapter_{number}" for number in range(2, len(folders) + 1))]
+    names = [f"adapter_{number}" if number else "default" for number in range(len(folders))]
     for name, folder, config in zip(names, folders, configs, strict=True):
         config.inference_mode = not trainable
         try:
