@@ -135,3 +135,11 @@ def test_the_shared_data_reads_as_plain_json_does(shared_data) -> None:
         assert [row[1] for row in rows] == expected
         seen += 1
     assert seen >= 9
+
+
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_the_byte_of_wrong_text_is_exact_wherever_a_chunk_ends(chunk) -> None:
+    content = '["中文"'.encode() + b', "\xe4\xb8x"]'
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError) as caught:
+        read_array(content, chunk, patch)
+    assert caught.value.values["offset"] == content.index(b"\xe4\xb8x")
