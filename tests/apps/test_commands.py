@@ -268,6 +268,16 @@ def test_forced_torchrun_is_refused_by_name(lmf) -> None:
     assert "FORCE_TORCHRUN" not in lmf("train", "x.yaml", FORCE_TORCHRUN="0").stderr
 
 
+def test_a_variable_that_asks_for_another_engine_gets_one_calm_line(lmf, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ("chat", "model_name_or_path=empty")
+    done = lmf(*words, USE_RAY="1", USE_MODELSCOPE_HUB="true", USE_KT="0")
+    assert done.stderr.count("has no effect here") == 2
+    assert "USE_RAY=1" in done.stderr
+    assert "USE_KT" not in done.stderr
+    assert "no effect" not in lmf(*words).stderr
+
+
 def test_a_missing_file_is_named_with_exit_code_two(lmf) -> None:
     for command in ("train", "chat", "export"):
         done = lmf(command, "nowhere.yaml")

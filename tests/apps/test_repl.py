@@ -118,6 +118,7 @@ def test_ctrl_c_stops_the_answer_and_keeps_the_conversation(terminal) -> None:
     at = chat.wait_for("endless|和而不同 和而", after=at)
     at = chat.wait_for("User: ", after=at)
     assert "\ufffd" not in chat.shown
+    assert "^C" not in chat.shown
     chat.press(CTRL_D)
     assert chat.end() == 0
 

@@ -33,7 +33,7 @@ def env(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     screen.table(rows, indent="")
     if environ.get("DISABLE_VERSION_CHECK", "").lower() not in ("1", "true", "y", "yes", "on"):
         screen.line()
-        screen.paragraph(said("env.pins", screen.language, pins=", ".join(PINS)))
+        screen.paragraph(said("env.pins", screen.language, pins="; ".join(PINS)))
     return 0
 
 

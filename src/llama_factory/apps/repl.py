@@ -31,7 +31,11 @@ def talk(session: Session, screen: Screen) -> int:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - line editing and history for input(), this session only
         return converse(session, screen, ask=input)
-    return answer_lines(session, screen, questions(sys.stdin.buffer) if sys.stdin is not None else iter(()))
+    if sys.stdin is None:
+        return 0
+    if sys.stdin.isatty():  # a person types, and the answers go to a file
+        screen.note(said("chat.hint", screen.language))
+    return answer_lines(session, screen, questions(sys.stdin.buffer))
 
 
 # --- a terminal --------------------------------------------------------------------------------------------
@@ -62,6 +66,7 @@ def converse(session: Session, screen: Screen, *, ask: Ask) -> int:
             _obey(word, session, screen)
         elif word:
             _answer(session, screen, question)
+            screen.line()
 
 
 def _obey(word: str, session: Session, screen: Screen) -> None:
@@ -76,7 +81,7 @@ def _answer(session: Session, screen: Screen, question: str) -> None:
     """One answer in the terminal. A letter does not end the conversation; a fault of the program does."""
     language = screen.language
     try:
-        with interruptible() as stop:
+        with interruptible() as stop, without_echo_of_ctrl_c():
             answer = session.ask(question, stop)
             if answer.dropped:
                 screen.note(said("chat.dropped", language, count=answer.dropped, window=session.window))
@@ -121,6 +126,29 @@ def interruptible() -> Iterator[Callable[[], bool]]:
         yield lambda: asked
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def without_echo_of_ctrl_c() -> Iterator[None]:
+    """While it lasts, the terminal does not write `^C` into the answer. Harmless if we are killed meanwhile."""
+    try:
+        import termios
+    except ImportError:  # not a system with such terminals
+        yield
+        return
+    try:
+        terminal = sys.stdin.fileno()
+        before = termios.tcgetattr(terminal)
+    except (termios.error, OSError, ValueError):  # the keyboard is none: a test, a notebook
+        yield
+        return
+    quiet = [*before]
+    quiet[3] = before[3] & ~termios.ECHOCTL
+    termios.tcsetattr(terminal, termios.TCSANOW, quiet)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(terminal, termios.TCSANOW, before)
 
 
 def visible(text: str) -> str:

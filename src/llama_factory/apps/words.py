@@ -145,7 +145,7 @@ WORDS: Mapping[str, Said] = {
         "教程指定的版本（{pins}）在这里都不需要。DISABLE_VERSION_CHECK=1 可不显示本行。",
     ),
     "init.done": Said(
-        "Wrote {path}. Fill in the model and the data, then: llamafactory-cli train {path}",
+        "Wrote {path}. Set the model and the data in it, then: llamafactory-cli train {path}",
         "已写入 {path}。填好模型与数据后运行：llamafactory-cli train {path}",
     ),
     "list.built": Said("built", "可用"),
@@ -168,7 +168,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "": (
         "llamafactory-cli init",
         "llamafactory-cli train train.yaml learning_rate=1e-4",
-        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/first",
+        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/my-model",
         "llamafactory-cli explain lora_rank",
     ),
     "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml full"),
@@ -178,7 +178,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "chat": (
         "llamafactory-cli chat --model_name_or_path models/qwen2_lora_sft --template qwen",
-        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/first",
+        "llamafactory-cli chat train.yaml adapter_name_or_path=saves/my-model",
         "llamafactory-cli chat train.yaml < questions.txt > answers.txt",
     ),
     "export": ("llamafactory-cli export merge.yaml", "llamafactory-cli export merge.yaml export_size=2"),

@@ -26,7 +26,7 @@ def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     refuse_many_processes(environ)
     run = ready("train", words)
     say = steadfast(screen)
-    tell(run.notices, screen, say)
+    tell((*run.notices, *variables(environ)), screen, say)
     from llama_factory import recipes
 
     outcome = recipes.train(run, say=say, language=screen.language)
@@ -38,7 +38,7 @@ def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     run = ready("export", words)
     say = steadfast(screen)
-    tell(run.notices, screen, say)
+    tell((*run.notices, *variables(environ)), screen, say)
     from llama_factory.export import export_model
 
     export_model(run, say, language=screen.language)
@@ -47,7 +47,7 @@ def export(words: Sequence[str], screen: Screen, environ: Environ) -> int:
 
 def chat(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     run = ready("chat", words)
-    tell(run.notices, screen, screen.note)
+    tell((*run.notices, *variables(environ)), screen, screen.note)
     from llama_factory.apps import repl, talker
 
     return repl.talk(talker.open_session(run, screen), screen)
@@ -116,5 +116,24 @@ def refuse_many_processes(environ: Environ) -> None:
         if found not in ("", "0", "1"):
             raise InputError("apps.many-processes", variable=variable, found=found)
     found = environ.get("FORCE_TORCHRUN", "").strip()
-    if found.lower() in ("1", "true", "y", "yes", "on"):
+    if found.lower() in YES:
         raise InputError("apps.many-processes", variable="FORCE_TORCHRUN", found=found)
+
+
+LATER = ("USE_RAY", "USE_KT", "USE_MCA", "USE_MEGATRON_BRIDGE", "USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
+"""Variables by which the tutorials' program takes another engine or hub; the result would be the same."""
+
+
+def variables(environ: Environ) -> tuple[Finding, ...]:
+    """What the environment asks for and does not get, though the work goes on."""
+    from llama_factory.records import Finding
+
+    asked = [(name, environ.get(name, "").strip()) for name in LATER]
+    return tuple(
+        Finding("apps.variable-without-effect", "note", "", {"variable": name, "found": found})
+        for name, found in asked
+        if found.lower() in YES
+    )
+
+
+YES = ("1", "true", "y", "yes", "on")

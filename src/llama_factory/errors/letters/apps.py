@@ -53,6 +53,12 @@ LETTERS: dict[str, Letter] = {
         zh="{variable}={found} 要求多进程训练，此功能尚未完成。",
         zh_cure="若改为单进程，结果会与您的要求不同，因此没有开始。取消 {variable} 即可单进程训练。",
     ),
+    "apps.variable-without-effect": Letter(
+        en="{variable}={found} has no effect here: what it switches on is planned and not built yet.",
+        en_cure="The work goes on without it.",
+        zh="{variable}={found} 在此不起作用：对应的功能已列入计划，尚未完成。",
+        zh_cure="任务照常进行。",
+    ),
     "apps.file-exists": Letter(
         en="there is a file already; it was left as it is.",
         en_cure="Name another one: `llamafactory-cli init my.yaml`.",
