@@ -79,7 +79,8 @@ WORDS: Mapping[str, Said] = {
     "about.train": Said(
         "Trains as the file says. Everything is checked before the first step. Ctrl-C finishes the step, saves and "
         "stops; the same command goes on from there (beside overwrite_output_dir, add resume_from_checkpoint=true).",
-        "按配置训练。第一步之前会检查全部内容。按 Ctrl-C 会做完当前一步、保存并停止；再次运行同一命令即可继续（若设置了 overwrite_output_dir，请加上 resume_from_checkpoint=true）。",
+        "按配置训练。第一步之前会检查全部内容。按 Ctrl-C 会做完当前一步、保存并停止；"
+        "再次运行同一命令即可继续（若设置了 overwrite_output_dir，请加上 resume_from_checkpoint=true）。",
     ),
     "about.chat": Said(
         "Talks with the model, and with the adapter that the file names. In a terminal: `clear` forgets the "
