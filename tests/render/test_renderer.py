@@ -210,7 +210,7 @@ def test_trimming_and_byte_order_templates_are_followed(tmp_path) -> None:
 def test_an_unknown_template_names_the_nearest(chatml_folder) -> None:
     with pytest.raises(InputError) as caught:
         load_renderer(chatml_folder, template="qwem")
-    assert "Did you mean `qwen`?" in caught.value.letter()
+    assert "(`qwen`?)" in caught.value.letter()
 
 
 def test_a_named_template_with_the_same_turns_keeps_the_models_own_and_says_its_default_system(chatml_folder) -> None:

@@ -6,11 +6,10 @@ In: what happened, as numbers and names. Out: text. It deliberately holds no err
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from itertools import islice
 from typing import NamedTuple
 
-from llama_factory.errors import Language
+from llama_factory.errors import Language, nearest
 
 SHORT = 60
 KEYS_SHOWN = 12
@@ -76,8 +75,7 @@ def line(what: str, language: Language, **values: object) -> str:
 
 def hint(word: str, known: Iterable[str]) -> str:
     """`` (`nearest`?)`` behind a wrong word, or nothing: the same in every language."""
-    found = get_close_matches(word[:SHORT], list(islice(known, CONSIDERED)), n=1, cutoff=0.6)
-    return f" (`{short(found[0])}`?)" if found else ""
+    return nearest(word[:SHORT], (short(name) for name in islice(known, CONSIDERED)))
 
 
 def short(text: str, limit: int = SHORT) -> str:

@@ -114,12 +114,10 @@ def letter(id: str, where: str, values: Mapping[str, Any], language: Language = 
     return f"{head}{said.format_map(values)}\n{cure.format_map(values)}"
 
 
-def nearest(word: str, known: Iterable[str], *, language: Language = "en") -> str:
-    """`" Did you mean x?"`, or nothing when no known word is close."""
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (`x`?)``, to stand behind a wrong word in any language, or nothing when no known word is close."""
     found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    if not found:
-        return ""
-    return f" Did you mean `{found[0]}`?" if language == "en" else f" 您是否想写 `{found[0]}`?"
+    return f" (`{found[0]}`?)" if found else ""
 
 
 def _rebuild(kind: type[LlamaFactoryError], id: str, where: str, values: dict[str, Any]) -> LlamaFactoryError:

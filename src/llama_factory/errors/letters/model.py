@@ -82,9 +82,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请从模型发布处重新获取 config.json。",
     ),
     "model.unknown-type": Letter(
-        en="model type '{found}' is not known to this version of transformers.{nearest}",
+        en="model type '{found}' is not known to this version of transformers{nearest}.",
         en_cure="If the model is newer than the library: `pip install -U transformers`.",
-        zh="当前版本的 transformers 不认识模型类型 '{found}'。{nearest}",
+        zh="当前版本的 transformers 不认识模型类型 '{found}'{nearest}。",
         zh_cure="如果模型比库新,请运行 `pip install -U transformers`。",
     ),
     "model.not-causal": Letter(
@@ -140,9 +140,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请使用 bfloat16、float16 或 float32 的原始模型。",
     ),
     "model.no-such-folder": Letter(
-        en="there is no such folder.{nearest}",
+        en="there is no such folder{nearest}.",
         en_cure="Correct the path, or give the name of a model on the hub, such as `Qwen/Qwen2-7B`.",
-        zh="没有这个文件夹。{nearest}",
+        zh="没有这个文件夹{nearest}。",
         zh_cure="请改正路径,或填写模型库中的名称,例如 `Qwen/Qwen2-7B`。",
     ),
     "model.not-on-hub": Letter(
@@ -221,9 +221,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="此项只描述模型,不会改变模型。请删除它,或改用您想用的模型。",
     ),
     "model.no-such-target": Letter(
-        en="`{found}` is no linear layer of this model. It has: {known}.{nearest}",
+        en="`{found}`{nearest} is no linear layer of this model. It has: {known}.",
         en_cure="Set `lora_target` to some of these, or to `all`.",
-        zh="`{found}` 不是此模型的线性层。可选:{known}。{nearest}",
+        zh="`{found}`{nearest} 不是此模型的线性层。可选:{known}。",
         zh_cure="请将 `lora_target` 设为其中若干项,或设为 `all`。",
     ),
     "model.all-among-others": Letter(
@@ -264,9 +264,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请设置 `finetuning_type: lora` 或 `full`。",
     ),
     "model.no-such-part": Letter(
-        en="`{found}` is no part of this model there. There are: {known}.{nearest}",
+        en="`{found}`{nearest} is no part of this model there. There are: {known}.",
         en_cure="Correct the name; parts of parts may be written with dots, such as `mlp.up_proj`.",
-        zh="`{found}` 不是此模型该处的组成部分。可选:{known}。{nearest}",
+        zh="`{found}`{nearest} 不是此模型该处的组成部分。可选:{known}。",
         zh_cure="请改正名称;下级部分可用点号表示,例如 `mlp.up_proj`。",
     ),
     "model.nothing-trainable": Letter(

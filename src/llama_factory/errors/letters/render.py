@@ -18,9 +18,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请重新下载模型;文件可能在复制时被截断。",
     ),
     "render.unknown-template": Letter(
-        en="expected `template` to be one of {known}, found '{found}'.{near}",
+        en="expected `template` to be one of {known}, found '{found}'{near}.",
         en_cure="Leave `template` out to use the model's own, or name one of these.",
-        zh="`template` 应为 {known} 之一,实际为 '{found}'。{near}",
+        zh="`template` 应为 {known} 之一,实际为 '{found}'{near}。",
         zh_cure="删去 `template` 即使用模型自带的模板,或改用上述名称之一。",
     ),
     "render.markers-missing": Letter(
