@@ -55,7 +55,8 @@ def test_on_a_gpu_torch_is_asked(monkeypatch: pytest.MonkeyPatch, has_bf16: bool
 
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bf16)
     assert machine.pick_precision(None, None, False, device="cuda").compute == expected
-    assert machine.pick_precision(None, True, False, device="cuda") == machine.Precision("float16", "float32")
+    fp16 = machine.pick_precision(None, True, False, device="cuda")
+    assert (fp16.compute, [finding.id for finding in fp16.said]) == (expected, ["machine.no-fp16"])
 
 
 def test_a_gpu_is_taken_where_there_is_one_and_not_refused_to_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:

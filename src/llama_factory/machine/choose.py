@@ -47,8 +47,6 @@ def pick_precision(
     if pure_bf16:
         return Precision("bfloat16", "bfloat16", (Finding("machine.pure-bf16", "warning", "pure_bf16"),))
     if fp16:
-        if device != "cpu":
-            return Precision("float16", "float32")
         taken: Format = "bfloat16" if has_bf16 else "float32"
         return Precision(taken, "float32", (Finding("machine.no-fp16", "note", "fp16", {"taken": taken}),))
     if bf16 and not has_bf16:

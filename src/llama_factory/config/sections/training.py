@@ -168,8 +168,8 @@ class Training(Section):
     )
     fp16: Annotated[bool | None, Flag()] = key(
         None,
-        en="Compute in fp16; what is trained stays in fp32. A CPU computes in bf16 or fp32 and says so.",
-        zh="以 fp16 计算，训练的权重仍为 fp32；CPU 上改用 bf16 或 fp32 并会说明。",
+        en="Asks for half precision: taken as bf16 where the machine computes in it, else as fp32, and said so.",
+        zh="要求半精度：机器支持 bf16 时用 bf16，否则用 fp32，并会说明。",
     )
     pure_bf16: Annotated[bool, Flag()] = key(
         False,

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from llama_factory.errors.letters import apps, config, data, export, generation, machine, model, render, storage, trainer
+from llama_factory.errors.letters import (
+    apps,
+    config,
+    data,
+    export,
+    generation,
+    machine,
+    model,
+    render,
+    storage,
+    trainer,
+)
 from llama_factory.errors.letters.letter import Letter
 
 __all__ = ["LETTERS", "Letter"]

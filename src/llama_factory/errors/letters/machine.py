@@ -12,10 +12,10 @@ LETTERS: dict[str, Letter] = {
         zh_cure="可写 `device_map: auto` 使用现有设备，或安装支持 CUDA 的 torch 及驱动。",
     ),
     "machine.no-fp16": Letter(
-        en="a processor does not compute in float16; {taken} is used.",
-        en_cure="Nothing to do. `bf16: true` says the same without this line where the processor has it.",
-        zh="CPU 不以 float16 计算；已改用 {taken}。",
-        zh_cure="无需处理。若 CPU 支持，写 `bf16: true` 含义相同且不再提示。",
+        en="nothing is trained in float16 here; {taken} is used.",
+        en_cure="Nothing to do: {taken} holds small gradients that float16 loses without loss scaling.",
+        zh="此处不以 float16 训练；已改用 {taken}。",
+        zh_cure="无需处理：{taken} 能保留 float16 在没有损失缩放时会丢失的小梯度。",
     ),
     "machine.no-bf16": Letter(
         en="this machine has no bf16 arithmetic; float32 is used: more exact, twice the memory for frozen weights.",
