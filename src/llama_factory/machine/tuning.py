@@ -1,7 +1,8 @@
-"""Torch made ready for this machine: threads and the memory allocator.
+"""Torch made ready for this machine: threads, the memory allocator, the caches of kernels.
 
-In: nothing. Out: a process whose matrix products use every core once, and whose large buffers are
-not given back to the kernel and zeroed again in every step. Called once, before the first large tensor.
+In: nothing. Out: a process whose matrix products use every core once, whose large buffers are not
+given back to the kernel and zeroed again in every step, and which does not keep a kernel for every
+length of batch that it ever saw. Called once, before the first large tensor.
 Deliberately touches nothing that the user set in the environment, and never fails a run.
 """
 
@@ -15,10 +16,13 @@ from llama_factory.machine.facts import describe
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+_KERNELS = 64
+"""One step of a decoder with LoRA needs fewer than 16."""
 
 
 def torch_setup() -> None:
     keep_memory()
+    forget_kernels()
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
@@ -26,7 +30,11 @@ def torch_setup() -> None:
 
 
 def keep_memory() -> bool:
-    """Tell glibc to keep what it has and torch to ask for huge pages; False where this is not glibc."""
+    """Tell glibc to keep what it has and torch to ask for huge pages; False where this is not glibc.
+
+    Both together: without huge pages the kept memory is cut into less useful pieces and the peak is
+    higher, huge pages alone are zeroed anew in every step (`benchmarks/allocator.py`).
+    """
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if not sys.platform.startswith("linux"):
         return False
@@ -34,3 +42,14 @@ def keep_memory() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)) and bool(mallopt(_M_MMAP_MAX, 0))
+
+
+def forget_kernels() -> None:
+    """Keep the kernels of the last few lengths instead of a thousand.
+
+    oneDNN and torch's layer above it each keep a compiled kernel, about a megabyte, for every shape
+    of a matrix product. Without padding nearly every batch has a length of its own: its kernels
+    serve all layers of one step and are never asked for again (`benchmarks/kernel_cache.py`).
+    """
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+        os.environ.setdefault(name, str(_KERNELS))
