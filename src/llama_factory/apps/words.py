@@ -78,9 +78,9 @@ WORDS: Mapping[str, Said] = {
     ),
     "about.train": Said(
         "Trains as the file says. Everything is checked before the first step. Ctrl-C finishes the step, saves and "
-        "stops; the same command goes on from there (beside overwrite_output_dir, add resume_from_checkpoint=true).",
+        "stops; the same command with resume_from_checkpoint=true goes on from there.",
         "按配置训练。第一步之前会检查全部内容。按 Ctrl-C 会做完当前一步、保存并停止；"
-        "再次运行同一命令即可继续（若设置了 overwrite_output_dir，请加上 resume_from_checkpoint=true）。",
+        "在同一命令后加上 resume_from_checkpoint=true 即可继续。",
     ),
     "about.chat": Said(
         "Talks with the model, and with the adapter that the file names. In a terminal: `clear` forgets the "
@@ -162,7 +162,7 @@ WORDS: Mapping[str, Said] = {
     "exit.5": Said("training diverged", "训练发散"),
     "exit.6": Said("a proof failed: what was written is not what was trained", "校验失败：写出的与训练的不一致"),
     "exit.70": Said("a fault of the program, with a report file", "程序自身错误，并写出报告文件"),
-    "exit.75": Said("stopped on request; the same command goes on", "按要求停止；同一命令可继续"),
+    "exit.75": Said("stopped on request; can be resumed", "按要求停止；可以继续"),
 }
 
 EXAMPLES: Mapping[str, tuple[str, ...]] = {

@@ -44,12 +44,13 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
     """Raises LlamaFactoryError; `errors.EXIT_CODES` says what each kind ends with."""
     require(run, "train")
     machine.torch_setup()
-    output = Path(str(run.training.output_dir))
-    with storage.Lock(output):
-        return _train(_bench(run, output, say, language), say, language)
+    bench = _bench(run, say, language)
+    rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
+    with storage.Lock(bench.output):
+        return _train(bench, rows, say, language)
 
 
-def _bench(run: Run, output: Path, say: Say, language: Language) -> Bench:
+def _bench(run: Run, say: Say, language: Language) -> Bench:
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     base = locate(run, str(run.model.model_name_or_path))
@@ -61,12 +62,11 @@ def _bench(run: Run, output: Path, say: Say, language: Language) -> Bench:
         trust_remote_code=run.model.trust_remote_code,
     )
     tell(say, (*precision.said, *renderer.notices), language)
-    return Bench(run, output, base, renderer, device, precision)
+    return Bench(run, Path(str(run.training.output_dir)), base, renderer, device, precision)
 
 
-def _train(bench: Bench, say: Say, language: Language) -> Outcome:
+def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> Outcome:
     run = bench.run
-    rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
     writer = ModelWriter(bench)
     checkpoints = checkpoints_of(bench, rows, writer)
     checkpoints.claim()

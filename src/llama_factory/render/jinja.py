@@ -33,7 +33,7 @@ _KEEPING = frozenset(
 might copy a message's characters where nobody sees it, so it may not touch them."""
 
 
-class TemplateRefused(Exception):  # noqa: N818 - turned into a letter by the renderer
+class TemplateRefused(Exception):
     """The template itself called `raise_exception`: it does not take such a conversation."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, SupportsIndex
 
 
-class ProvenanceLost(Exception):  # noqa: N818 - it is a fact about the text, turned into a letter by the renderer
+class ProvenanceLost(Exception):
     """A template did something to a message's text after which nobody can say where the characters came from."""
 
 

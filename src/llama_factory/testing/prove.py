@@ -59,7 +59,7 @@ class Reference:
     gradients: dict[str, Tensor]
 
 
-class Unfit(Exception):  # noqa: N818  it is a verdict
+class Unfit(Exception):
     """No comparison can be made, and why."""
 
 

@@ -8,9 +8,9 @@ LETTERS: dict[str, Letter] = {
     # Stopped on request.
     "trainer.interrupted": Letter(
         en="{signal}: stopped after step {step} of {total}. All of it is saved in {kept}.",
-        en_cure="Give the same command again to go on from there.",
+        en_cure="Give the same command with `resume_from_checkpoint=true` to go on from there.",
         zh="{signal}：已在第 {step} 步（共 {total} 步）后停止，全部进度保存在 {kept}。",
-        zh_cure="重新执行同一命令即可从该处继续。",
+        zh_cure="在同一命令后加上 `resume_from_checkpoint=true` 即可从该处继续。",
     ),
     "trainer.interrupted-unsaved": Letter(
         en="{signal}: stopped after step {step} of {total}. No checkpoint was saved ({kept}).",
@@ -20,9 +20,10 @@ LETTERS: dict[str, Letter] = {
     ),
     "trainer.left-at-once": Letter(
         en="stopped at once on the second signal, after step {step}. The last whole checkpoint: {kept}.",
-        en_cure="Give the same command again to go on from it; the steps after it are made again.",
+        en_cure="Give the same command with `resume_from_checkpoint=true` to go on from it; "
+        "the steps after it are made again.",
         zh="收到第二个信号，在第 {step} 步后立即停止。最近的完整检查点：{kept}。",
-        zh_cure="重新执行同一命令即可从该检查点继续，其后的步骤会重新训练。",
+        zh_cure="在同一命令后加上 `resume_from_checkpoint=true` 即可从该检查点继续，其后的步骤会重新训练。",
     ),
     # Numbers that no update may be made of.
     "trainer.loss-not-finite": Letter(

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 REFRESH_S = 0.1
+BAR = 12
+"""Columns of the progress bar."""
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
@@ -66,7 +68,8 @@ class Console(Quiet):
             return
         now = time.monotonic()
         is_last = progress.step == progress.total_steps
-        self._live.update(_live_line(progress, self._figures(progress)), refresh=False)
+        width = self._live.console.width
+        self._live.update(_live_line(progress, self._figures(progress), width), refresh=False)
         if is_last or now - self._refreshed >= REFRESH_S:
             self._refreshed = now
             self._live.refresh()
@@ -125,14 +128,14 @@ class Console(Quiet):
             self._live.start()
 
 
-def _live_line(progress: Progress, figures: str) -> RenderableType:
+def _live_line(progress: Progress, figures: str, width: int) -> RenderableType:
+    """The figures behind a bar; where both do not fit, the figures alone, over as many lines as they need."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 1), expand=True)
-    grid.add_column(width=12)
-    grid.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-    bar = ProgressBar(total=progress.total_steps, completed=progress.step, width=12)
-    grid.add_row(bar, Text(figures, no_wrap=True, overflow="ellipsis"))
+    if len(figures) + BAR + 1 > width:
+        return Text(figures)
+    grid = Table.grid(padding=(0, 1))
+    grid.add_row(ProgressBar(total=progress.total_steps, completed=progress.step, width=BAR), Text(figures))
     return grid
