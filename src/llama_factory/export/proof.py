@@ -38,10 +38,9 @@ SCRIPT = Path(__file__).with_name("reopen.py")
 MARGIN = 8.0
 FLOOR = 64 * 2.0**-24
 """Relative; a sum of products in another order may differ by this much where the measured noise happens to be nil."""
-PROMPTS = 4
-PROMPT_TOKENS = 24
+PROMPTS = 3
+PROMPT_TOKENS = 16
 TEXTS = (
-    "The merged model must say exactly what the adapter said: 12 + 30 = 42.",
     "你好,请介绍一下你自己。Who are you?",
     "def area(r):\n    return 3.14159 * r ** 2  # naïve",
 )

@@ -5,7 +5,7 @@ transformers reads the file; what it gets not quite right is put right here: the
 saved or trained, numbers of the configuration carry the dust of float32, the tokenizer has lost the rule that
 digits stand alone, and knows no longest text.
 
-Quantised weights are written as bfloat16. Rounding to it (2**-9 relative) is far below what the quantisation
+Quantised weights are written as bfloat16. Rounding to it (2**-8 relative at most) is far below what the quantisation
 itself has lost, and it is what models are published in: training, chat and export then begin with the very same
 numbers. A file that holds float32 or float16 matrices keeps them exactly.
 
