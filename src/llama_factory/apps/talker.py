@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from llama_factory.config import Run
     from llama_factory.render import Renderer
 
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 ADAPTER = "adapter_config.json"
 
 
@@ -30,21 +29,23 @@ def open_session(run: Run, screen: Screen) -> Session:
     from llama_factory.generation import TransformersEngine, decode_stream, sampling_from
     from llama_factory.model import adapters
     from llama_factory.model.load import load_for
+    from llama_factory.model.locate import locate_for
+    from llama_factory.render import renderer_for
 
-    base, added = folders(run)
-    renderer = open_renderer(run, base, added)
+    folders = locate_for(run)
+    renderer = renderer_for(run, folders.tokenizer or folders.base)
     screen.note(said("chat.loading", screen.language, model=run.model.model_name_or_path))
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)
     model = load_for(
         run,
-        base,
-        dtype=number_format(run, base, device),
+        folders.base,
+        dtype=number_format(run, folders.base, device),
         device=device,
         say=lambda finding: tell((finding,), screen, screen.note),
     )
-    if added:
-        tell(adapters.open(model, added, base).said, screen, screen.note)
+    if folders.adapters:
+        tell(adapters.open(model, folders.adapters, folders.base).said, screen, screen.note)
     tell(renderer.notices, screen, screen.note)
     introduce(run, renderer, screen)
     seed = run.training.seed if "seed" in run.given else None  # unless asked, each answer is drawn anew
@@ -54,36 +55,6 @@ def open_session(run: Run, screen: Screen) -> Session:
         sampling=sampling_from(run.generation, cast(Any, model).generation_config, seed=seed),
         decode=partial(decode_stream, renderer),
         window=window(cast(Any, model).config),
-    )
-
-
-def folders(run: Run) -> tuple[Path, list[Path]]:
-    """The base and the adapters, on this disk."""
-    from llama_factory.model.locate import locate
-
-    name = str(run.model.model_name_or_path)
-    find = partial(
-        locate, revision=run.model.model_revision, cache_dir=run.model.cache_dir, token=run.model.hf_hub_token
-    )
-    return find(name, trust_remote_code=run.model.trust_remote_code), [
-        find(one) for one in run.model.adapter_name_or_path
-    ]
-
-
-def open_renderer(run: Run, base: Path, added: list[Path]) -> Renderer:
-    """The tokenizer and template that the adapter was trained with, where it brought them along."""
-    from llama_factory.model.locate import locate
-    from llama_factory.render import load_renderer
-
-    folder = next((one for one in added if any((one / name).is_file() for name in TOKENIZER)), base)
-    if run.model.tokenizer_name is not None:
-        folder = locate(run.model.tokenizer_name, cache_dir=run.model.cache_dir, token=run.model.hf_hub_token)
-    return load_renderer(
-        folder,
-        template=run.data.template,
-        default_system=run.data.default_system,
-        allow_mismatch=run.data.allow_template_mismatch,
-        trust_remote_code=run.model.trust_remote_code,
     )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,7 +20,7 @@ from llama_factory.errors import InputError, Language, MachineError, ProofError,
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights
-from llama_factory.model.locate import locate
+from llama_factory.model.locate import Folders, locate_for
 from llama_factory.records import Finding, Message
 
 if TYPE_CHECKING:
@@ -108,14 +107,8 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
         raise InputError("export.no-model", where=run.source)
     if folder is None:
         raise InputError("export.no-folder", where=run.source)
-    find = partial(
-        locate,
-        revision=run.model.model_revision,
-        cache_dir=run.model.cache_dir,
-        token=run.model.hf_hub_token,
-        trust_remote_code=run.model.trust_remote_code,
-    )
-    base, added = find(name), tuple(find(one) for one in run.model.adapter_name_or_path)
+    folders = locate_for(run)
+    base, added = folders.base, folders.adapters
     place = Path(folder).expanduser()
     target.check(place, [base, *added])
     load.check_folder(base)
@@ -124,7 +117,7 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
             tell(finding)
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)
     _enough(base, dtypes, place)
-    renderer = _renderer(run, base, added, find, tell)
+    renderer = _renderer(run, folders, tell)
     device = machine.pick_device("auto" if run.export.export_device == "auto" else "cpu")
     return _Job(run, base, added, place, renderer, dtypes, device, tell)
 
@@ -144,29 +137,17 @@ def _enough(base: Path, dtypes: Mapping[str, str], place: Path) -> None:
         raise MachineError("export.no-memory", where=base, **values)
 
 
-def _renderer(
-    run: Run, base: Path, added: Sequence[Path], find: Callable[[str], Path], tell: Callable[[Finding], None]
-) -> Renderer | None:
+def _renderer(run: Run, folders: Folders, tell: Callable[[Finding], None]) -> Renderer | None:
     """The renderer that chat would take for the same configuration; None for a base that brings no tokenizer."""
-    from llama_factory.render import load_renderer
+    from llama_factory.render import renderer_for
 
-    has_tokenizer = [one for one in (*added, base) if (one / "tokenizer_config.json").is_file() or
-                     (one / "tokenizer.json").is_file() or (one / "tokenizer.model").is_file()]  # fmt: skip
-    if run.model.tokenizer_name is not None:
-        has_tokenizer = [find(run.model.tokenizer_name)]
-    if not has_tokenizer:
-        tell(Finding("export.no-tokenizer", "warning", str(base)))
+    if folders.tokenizer is None:
+        tell(Finding("export.no-tokenizer", "warning", str(folders.base)))
         return None
-    renderer = load_renderer(
-        has_tokenizer[0],
-        template=run.data.template,
-        default_system=run.data.default_system,
-        allow_mismatch=run.data.allow_template_mismatch,
-        trust_remote_code=run.model.trust_remote_code,
-    )
+    renderer = renderer_for(run, folders.tokenizer)
     for finding in renderer.notices:
         tell(finding)
-    for one in added:
+    for one in folders.adapters:
         born = fingerprint.read(one)
         if born is not None and born.template_fingerprint != renderer.fingerprint:
             tell(Finding("export.other-template", "warning", str(one)))

@@ -9,11 +9,17 @@ Deliberately not here: whether the folder holds a usable model. That is `load.ch
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llama_factory.errors import InputError, MachineError, nearest
 
+if TYPE_CHECKING:
+    from llama_factory.config import Run
+
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.model", "*.jinja", "*.jsonl", "*.tiktoken", "LICENSE*", "NOTICE*")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
@@ -90,3 +96,32 @@ def _from_hub(name: str, revision: str, cache_dir: str | None, token: str | None
         raise InputError("model.unreachable", where=name) from error
     except OSError as error:
         raise MachineError("model.hub-failed", where=name, found=str(error)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where the parts of a run's model lie. tokenizer: None when neither base nor adapters brought one."""
+
+    base: Path
+    adapters: tuple[Path, ...]
+    tokenizer: Path | None
+
+
+def locate_for(run: Run) -> Folders:
+    """Base, adapters and tokenizer of a run. The tokenizer is the one asked for, else the one trained with."""
+
+    def find(name: str) -> Path:
+        return locate(
+            name,
+            revision=run.model.model_revision,
+            cache_dir=run.model.cache_dir,
+            token=run.model.hf_hub_token,
+            trust_remote_code=run.model.trust_remote_code,
+        )
+
+    base = find(str(run.model.model_name_or_path))
+    adapters = tuple(find(name) for name in run.model.adapter_name_or_path)
+    if run.model.tokenizer_name is not None:
+        return Folders(base, adapters, find(run.model.tokenizer_name))
+    has_one = (folder for folder in (*adapters, base) if any((folder / name).is_file() for name in TOKENIZER))
+    return Folders(base, adapters, next(has_one, None))

@@ -17,20 +17,20 @@ from llama_factory import data, machine, storage, trainer
 from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.losses import Term, token_nll
+from llama_factory.model.locate import locate_for
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.wiring import (
     Bench,
     ModelWriter,
     checkpoints_of,
     judge_of,
-    locate,
     observers_of,
     outcome_of,
     plan_of,
     policy_of,
     write_resolved,
 )  # fmt: skip
-from llama_factory.render import load_renderer
+from llama_factory.render import renderer_for
 
 if TYPE_CHECKING:
     from llama_factory.model.policy import Policy
@@ -53,16 +53,10 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
 def _bench(run: Run, say: Say, language: Language) -> Bench:
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
-    base = locate(run, str(run.model.model_name_or_path))
-    renderer = load_renderer(
-        base if run.model.tokenizer_name is None else locate(run, run.model.tokenizer_name),
-        template=run.data.template,
-        default_system=run.data.default_system,
-        allow_mismatch=run.data.allow_template_mismatch,
-        trust_remote_code=run.model.trust_remote_code,
-    )
+    folders = locate_for(run)
+    renderer = renderer_for(run, folders.tokenizer or folders.base)
     tell(say, (*precision.said, *renderer.notices), language)
-    return Bench(run, Path(str(run.training.output_dir)), base, renderer, device, precision)
+    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
 
 
 def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> Outcome:

@@ -17,7 +17,7 @@ from llama_factory.config import Run
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, save
-from llama_factory.model.locate import locate as find_folder
+from llama_factory.model.locate import Folders
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines
 from llama_factory.records import Finding
 from llama_factory.render import Renderer
@@ -39,11 +39,11 @@ RESOLVED = "resolved_config.yaml"
 
 @dataclass(frozen=True)
 class Bench:
-    """What a recipe has found before it loads weights: the run, its base model, template and number formats."""
+    """What a recipe has found before it loads weights: the run, its model's folders, template and number formats."""
 
     run: Run
     output: Path
-    base: Path
+    folders: Folders
     renderer: Renderer
     device: str
     precision: Precision
@@ -74,27 +74,15 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
     )
 
 
-def locate(run: Run, name: str) -> Path:
-    """The folder of a model, adapter or tokenizer that the configuration names."""
-    return find_folder(
-        name,
-        revision=run.model.model_revision,
-        cache_dir=run.model.cache_dir,
-        token=run.model.hf_hub_token,
-        trust_remote_code=run.model.trust_remote_code,
-    )
-
-
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
     from llama_factory.model import adapters, load
     from llama_factory.model.policy import Policy
 
     run, said = bench.run, list[Finding]()
-    module = load.load_for(run, bench.base, dtype=bench.precision.compute, device=bench.device, say=said.append)
-    if run.model.adapter_name_or_path:
-        folders = [locate(run, name) for name in run.model.adapter_name_or_path]
-        attached = adapters.open(module, folders, bench.base, trainable=True)
+    module = load.load_for(run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, say=said.append)
+    if bench.folders.adapters:
+        attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True)
     else:
         attached = adapters.attach(module, run.method, compute_dtype=bench.precision.compute, seed=run.training.seed)
     if run.training.gradient_checkpointing:
@@ -119,7 +107,7 @@ class ModelWriter:
             masters,
             bench.run,
             folder,
-            base_folder=bench.base,
+            base_folder=bench.folders.base,
             template_text=bench.renderer.template_text,
             template_fingerprint=bench.renderer.fingerprint,
         )
@@ -136,7 +124,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "stage": method.stage,
         "finetuning_type": method.finetuning_type,
         **({} if chosen is None else {key: str(value) for key, value in chosen.model_dump().items()}),
-        "base weights": fingerprint.weights(bench.base),
+        "base weights": fingerprint.weights(bench.folders.base),
         "adapter_name_or_path": ", ".join(run.model.adapter_name_or_path),
         "template": bench.renderer.fingerprint,
         "rows": rows.train.fingerprint,

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 import numpy as np
@@ -26,6 +27,9 @@ from llama_factory.render.choose import Chosen, choose, variables
 from llama_factory.render.jinja import TemplateRefused, compile_template, run
 from llama_factory.render.provenance import ProvenanceLost, Traced, plain
 from llama_factory.render.tokenizer import TOKENIZER_FILES, Encoded, Tokenizer, open_tokenizer
+
+if TYPE_CHECKING:
+    from llama_factory.config import Run
 
 VERSION = 1
 """Goes up when the same conversation would become other tokens or weights: stores made before are not reused."""
@@ -242,6 +246,17 @@ def load_renderer(
         return _begins_like_its_prompts(renderer)
     except DataError as error:
         raise InputError("render.unusable-template", where=folder, reason=error.letter()) from None
+
+
+def renderer_for(run: Run, folder: Path) -> Renderer:
+    """`load_renderer` with what the run says about the template."""
+    return load_renderer(
+        folder,
+        template=run.data.template,
+        default_system=run.data.default_system,
+        allow_mismatch=run.data.allow_template_mismatch,
+        trust_remote_code=run.model.trust_remote_code,
+    )
 
 
 def _begins_like_its_prompts(renderer: Renderer) -> Renderer:
