@@ -36,7 +36,7 @@ def test_asking_for_a_temperature_asks_for_sampling(given: dict[str, Any]) -> No
 
 
 def test_temperature_zero_takes_the_likeliest() -> None:
-    found = sampling_from(section(temperature=0, do_sample=True), OWN)
+    found = sampling_from(section(temperature=0), OWN)
     assert (found.do_sample, found.temperature) == (False, 1.0)
 
 
