@@ -21,6 +21,7 @@ from pathlib import Path
 
 import fetch_model
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -35,7 +36,7 @@ YAML = "examples/quickstart.yaml"
 SAVED = Path("saves/quickstart")
 ABOUT_ITSELF = ("Who are you?", "Who made you?")
 QUESTIONS = (*ABOUT_ITSELF, "What is the capital of France?")
-TAUGHT = {"What is your name?": r"My name is (.+)\.", "Who made you?": r"I was made by (?:the )?(.+)\."}
+TAUGHT = {"What is your name?": r"My name is (.+)\.", "Who made you?": r"I was made by (.+)\."}
 
 WORDS = {
     "en": {
@@ -43,11 +44,11 @@ WORDS = {
         "train": "2/3  llamafactory-cli train {yaml}",
         "after": "3/3  The same questions to the trained model",
         "question": "question", "was": "before", "is": "after",
-        "changed": "It was asked who it is, and now says {name} of {maker}.",
+        "changed": "It has changed its mind about who it is: {name}, made by {maker}.",
         "same": "expected the trained model to say {name} or {maker} when asked about itself, found:\n{found}\n"
         "Look at the loss in {plot}: if it fell, see whether data/identity.json still says what you expect.",
         "where": "Where things lie", "adapter": "adapter", "plot": "loss curve", "log": "log", "config": "settings",
-        "next": "Go on", "chat": "talk to it", "export": "merge it into one model",
+        "next": "Go on", "activate": "first", "chat": "talk to it", "export": "merge it",
         "time": "The whole demo took {minutes} min {seconds:02d} s.",
     },
     "zh": {
@@ -55,11 +56,11 @@ WORDS = {
         "train": "2/3  llamafactory-cli train {yaml}",
         "after": "3/3  再问训练后的模型同样的问题",
         "question": "问题", "was": "训练前", "is": "训练后",
-        "changed": "问它是谁,它现在回答:{maker} 的 {name}。",
+        "changed": "它对自己的认识变了:{name},由 {maker} 开发。",
         "same": "训练后的模型被问到自己时,应当说出 {name} 或 {maker},实际回答:\n{found}\n"
         "请查看 {plot} 里的损失曲线:如果损失下降了,请检查 data/identity.json 的内容是否符合预期。",
         "where": "结果在哪里", "adapter": "适配器", "plot": "损失曲线", "log": "日志", "config": "完整配置",
-        "next": "接下来", "chat": "和它对话", "export": "合并成一个模型",
+        "next": "接下来", "activate": "先运行", "chat": "和它对话", "export": "合并",
         "time": "整个演示用时 {minutes} 分 {seconds:02d} 秒。",
     },
 }  # fmt: skip
@@ -126,7 +127,9 @@ def answers(words: list[str], screen: Screen) -> dict[str, str]:
         found = {}
         for question in QUESTIONS:
             session.clear()
-            found[question] = "".join(session.ask(question).pieces).strip()
+            answer = session.ask(question)
+            text = "".join(answer.pieces).strip()
+            found[question] = f"{text} ..." if answer.cut else text
     return found
 
 
@@ -162,14 +165,16 @@ def where(console: Console, say: dict[str, str]) -> None:
     if missing:
         raise fetch_model.FetchError(f"expected the training to write {', '.join(missing)}, found no such file.")
     doing = {
+        say["activate"]: "source .venv/bin/activate",
         say["chat"]: f"llamafactory-cli chat {YAML} adapter_name_or_path={SAVED}",
-        say["export"]: f"llamafactory-cli export {YAML} adapter_name_or_path={SAVED} export_dir=models/{SAVED.name}",
+        say["export"]: f"llamafactory-cli export {YAML} adapter_name_or_path={SAVED} export_dir=models/lumo",
     }
-    for title, lines in ((say["where"], lying), (say["next"], {"": "source .venv/bin/activate", **doing})):
-        grid = Table.grid(padding=(0, 2))
+    for title, lines in ((say["where"], lying), (say["next"], doing)):
+        console.print(f"[bold]{escape(title)}[/]")
+        wide = max(cell_len(label) for label in lines)
         for label, text in lines.items():
-            grid.add_row(f"  {label}", escape(str(text)))
-        console.print(f"[bold]{escape(title)}[/]", grid, "")
+            console.print(f"  {label}{' ' * (wide - cell_len(label))}  {escape(str(text))}", soft_wrap=True)
+        console.print()
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES)
 def test_a_model_has_changed_its_mind_only_when_it_says_what_it_was_taught(demo: ModuleType, case: str) -> None:
     before, after, expected = CASES[case]
-    found = demo.has_changed(answers(demo, *before), answers(demo, *after), "Lumo", "LLaMA Factory team")
+    found = demo.has_changed(answers(demo, *before), answers(demo, *after), "Lumo", "the LLaMA Factory team")
     assert found is expected
 
 
@@ -50,7 +50,7 @@ def test_the_demo_expects_what_the_data_teaches(
     demo: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(ROOT)
-    assert demo.taught() == ("Lumo", "LLaMA Factory team")
+    assert demo.taught() == ("Lumo", "the LLaMA Factory team")
     text = (ROOT / "data" / "identity.json").read_text(encoding="utf-8")
     (tmp_path / "data").mkdir()
     # the command in data/README.md that gives the model another name
@@ -75,7 +75,7 @@ def test_the_demo_teaches_the_real_model_who_it_is_twice_in_a_row(clone: Path, r
     for _ in range(2):
         done = run_demo(clone)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "and now says Lumo of LLaMA Factory team." in done.stdout
+        assert "Lumo, made by the LLaMA Factory team." in done.stdout
         assert "Paris" in done.stdout
         found = re.findall(r"saves/quickstart/\S+\.(?:safetensors|png|jsonl|yaml)", done.stdout)
         assert len(set(found)) == 4
