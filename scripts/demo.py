@@ -129,7 +129,7 @@ def answers(words: list[str], screen: Screen) -> dict[str, str]:
             session.clear()
             answer = session.ask(question)
             text = "".join(answer.pieces).strip()
-            found[question] = f"{text} ..." if answer.cut else text
+            found[question] = f"{text} ..." if answer.finish.reason == "length" else text
     return found
 
 
