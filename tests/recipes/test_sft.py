@@ -145,6 +145,9 @@ def test_freeze_and_full_leave_a_model_that_plain_transformers_opens(tiny_model,
     train({key: value for key, value in given.items() if not key.startswith("lora_")})
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run")
     assert AutoTokenizer.from_pretrained(tmp_path / "run").chat_template
+    stop = AutoTokenizer.from_pretrained(tmp_path / "run").convert_tokens_to_ids("<|im_end|>")
+    said = json.loads((tmp_path / "run" / "generation_config.json").read_text())["eos_token_id"]
+    assert stop in (said if isinstance(said, list) else [said])
     base = AutoModelForCausalLM.from_pretrained(tiny_model)
     changed = [n for n, value in model.state_dict().items() if not (value == base.state_dict()[n]).all()]
     assert changed

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from llama_factory.apps import faults, lookup, pages, work
 from llama_factory.apps.screen import Screen, fill_closed_descriptors, open_screen
-from llama_factory.apps.words import PLANNED
-from llama_factory.errors import InputError
+from llama_factory.apps.usage import unknown
 
 Words = Sequence[str]
 Environ = Mapping[str, str]
@@ -49,22 +48,6 @@ def dispatch(words: Words, screen: Screen, environ: Environ) -> int:
     if name != "help" and any(word in ("-h", "--help") for word in rest):
         return pages.help_((name,), screen, environ)
     return command(rest, screen, environ)
-
-
-def unknown(name: str) -> InputError:
-    """The letter for a first word that is no command, by what the person most likely meant."""
-    if name.endswith((".yaml", ".yml", ".json")):
-        return InputError("apps.file-as-command", found=name)
-    if name.startswith("-") or "=" in name:
-        return InputError("apps.option-as-command", found=name)
-    if name in PLANNED:
-        return InputError("apps.planned-command", found=name)
-    from difflib import get_close_matches
-
-    near = get_close_matches(name.lower(), COMMANDS, n=1, cutoff=0.5)
-    if near:
-        return InputError("apps.unknown-command-near", found=name, near=near[0])
-    return InputError("apps.unknown-command", found=name)
 
 
 COMMANDS: Mapping[str, Callable[[Words, Screen, Environ], int]] = {

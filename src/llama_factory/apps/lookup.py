@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from llama_factory.apps.pages import at_most
+from llama_factory.apps.usage import at_most
 from llama_factory.apps.words import said
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError
 

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from llama_factory import __version__
+from llama_factory.apps.usage import at_most, unknown
 from llama_factory.apps.words import COMMANDS, EXAMPLES, USAGE, said
-from llama_factory.errors import EXIT_CODES, InputError
+from llama_factory.errors import EXIT_CODES
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
@@ -35,8 +36,6 @@ def help_(words: Sequence[str], screen: Screen, environ: Environ) -> int:
         _front_page(screen)
         return 0
     if words[0] not in COMMANDS:
-        from llama_factory.apps.cli import unknown
-
         raise unknown(words[0])
     _page(words[0], screen)
     return 0
@@ -86,9 +85,3 @@ def brief(title: str) -> str:
 def heading(id: str, screen: Screen) -> None:
     screen.line()
     screen.line(screen.bold(said(id, screen.language)))
-
-
-def at_most(command: str, words: Sequence[str], count: int, screen: Screen) -> None:
-    if len(words) > count:
-        expected = " ".join(USAGE[command]).strip() or {"en": "nothing more", "zh": "(无)"}[screen.language]
-        raise InputError("apps.too-many-words", command=command, expected=expected, found=words[count])

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.apps.session import Session
+from llama_factory.apps.telling import tell
 from llama_factory.apps.words import said
-from llama_factory.apps.work import tell
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen

@@ -6,11 +6,12 @@ and the exit code. The rooms are imported when a command is called. Nothing is t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_factory.errors import InputError, letter
+from llama_factory.apps.telling import tell
+from llama_factory.errors import InputError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
@@ -80,17 +81,6 @@ def split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
     if first.startswith("-") or "=" in first:
         return None, tuple(words)
     return Path(first), rest
-
-
-def tell(findings: Iterable[Finding], screen: Screen, say: Say) -> None:
-    """What was found on the way, one calm line each."""
-    for finding in findings:
-        found = letter(finding.id, finding.where, finding.values, screen.language)
-        say(one_line(found, screen.language))
-
-
-def one_line(text: str, language: str) -> str:
-    return ("" if language == "zh" else " ").join(part.strip() for part in text.splitlines() if part.strip())
 
 
 def steadfast(screen: Screen) -> Say:

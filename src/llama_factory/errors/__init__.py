@@ -24,7 +24,7 @@ from llama_factory.errors.letters import LETTERS, Letter
 
 __all__ = [
     "EXIT_CODES", "DataError", "DivergedError", "InputError", "Interrupted", "Language", "LlamaFactoryError",
-    "MachineError", "OurFault", "ProofError", "SeveralErrors", "letter", "nearest",
+    "MachineError", "OurFault", "ProofError", "SeveralErrors", "letter", "nearest", "one_line",
 ]  # fmt: skip
 
 Language = Literal["en", "zh"]
@@ -112,6 +112,12 @@ def letter(id: str, where: str, values: Mapping[str, Any], language: Language = 
     said, cure = (words.en, words.en_cure) if language == "en" else (words.zh, words.zh_cure)
     head = f"{where}: " if where else ""
     return f"{head}{said.format_map(values)}\n{cure.format_map(values)}"
+
+
+def one_line(id: str, where: str, values: Mapping[str, Any], language: Language = "en") -> str:
+    """The same letter on one line, for what is only to be noticed."""
+    parts = (part.strip() for part in letter(id, where, values, language).splitlines())
+    return ("" if language == "zh" else " ").join(part for part in parts if part)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

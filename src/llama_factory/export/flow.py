@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory import machine, storage
-from llama_factory.errors import InputError, Language, MachineError, ProofError, letter
+from llama_factory.errors import InputError, Language, MachineError, ProofError, one_line
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights
@@ -87,7 +87,7 @@ def export_model(run: Run, say: Say, *, language: Language = "en") -> ExportRepo
     """Merge, write, reopen, compare, publish. Raises ProofError, and leaves nothing, if a comparison fails."""
 
     def tell(finding: Finding) -> None:
-        say(" ".join(letter(finding.id, finding.where, finding.values, language).split("\n")))
+        say(one_line(finding.id, finding.where, finding.values, language))
 
     job = _prepare(run, tell)
     reports: list[ExportReport] = []
@@ -292,19 +292,7 @@ def _other_files(job: _Job, aside: Path) -> None:
         return
     for name, content in job.renderer.files().items():
         (aside / name).write_bytes(content)
-    _stop_everywhere(aside, job.renderer.stop_ids)
-
-
-def _stop_everywhere(aside: Path, stop_ids: Sequence[int]) -> None:
-    """`generation_config.json` must end answers where the template does, or other programs talk on and on."""
-    file = aside / "generation_config.json"
-    said: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    old = said.get("eos_token_id")
-    known = [] if old is None else old if isinstance(old, list) else [old]
-    if set(stop_ids) <= set(known):
-        return
-    said["eos_token_id"] = list(dict.fromkeys([*known, *stop_ids]))
-    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    save.stop_everywhere(aside, job.renderer.stop_ids)
 
 
 def _reopened(job: _Job, aside: Path, merged: _Merged) -> list[Tensor]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -178,3 +178,15 @@ def _same(one: Tensor, other: Tensor) -> bool:
 
 def _torch_name(value: Tensor) -> str:
     return str(value.dtype).removeprefix("torch.")
+
+
+def stop_everywhere(folder: Path, stop_ids: Sequence[int]) -> None:
+    """`generation_config.json` must end answers where the template does, or other programs talk on and on."""
+    file = folder / "generation_config.json"
+    said: dict[str, Any] = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    old = said.get("eos_token_id")
+    known = [] if old is None else old if isinstance(old, list) else [old]
+    if set(stop_ids) <= set(known):
+        return
+    said["eos_token_id"] = list(dict.fromkeys([*known, *stop_ids]))
+    file.write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

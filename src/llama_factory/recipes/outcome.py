@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llama_factory.errors import Language, letter
+from llama_factory.errors import Language, one_line
 from llama_factory.records import Finding
 
 Say = Callable[[str], None]
@@ -46,10 +46,8 @@ class Outcome:
 
 def tell(say: Say, findings: Iterable[Finding], language: Language) -> None:
     """One line a finding: what was found, then what can be done about it."""
-    joint = "" if language == "zh" else " "
     for finding in findings:
-        said = letter(finding.id, finding.where, finding.values, language)
-        say(joint.join(part.strip() for part in said.splitlines() if part.strip()))
+        say(one_line(finding.id, finding.where, finding.values, language))
 
 
 def closing_lines(

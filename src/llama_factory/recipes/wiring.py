@@ -113,6 +113,8 @@ class ModelWriter:
         )
         for name, content in bench.renderer.files().items():
             (folder / name).write_bytes(content)
+        if bench.run.method.finetuning_type != "lora":
+            save.stop_everywhere(folder, bench.renderer.stop_ids)
 
 
 def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpoints:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_factory.errors import Language, letter
+from llama_factory.errors import Language, one_line
 from llama_factory.records import Finding
 from llama_factory.trainer.observers.jsonl import clock
 from llama_factory.trainer.observers.quiet import Quiet
@@ -87,8 +87,7 @@ class Console(Quiet):
         self._line(self._words["saved"].format(folder=folder))
 
     def noticed(self, finding: Finding) -> None:
-        said = letter(finding.id, finding.where, finding.values, self._language)
-        self._line(("" if self._language == "zh" else " ").join(said.splitlines()))
+        self._line(one_line(finding.id, finding.where, finding.values, self._language))
 
     def ended(self) -> None:
         if self._live is not None:
