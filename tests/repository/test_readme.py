@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,8 +39,8 @@ def test_the_twins_show_the_same_commands_and_blocks() -> None:
     english, chinese = TWINS
     assert len(commands(english)) == 7
     assert commands(english) == commands(chinese)
-    assert [kind for kind, _ in BLOCK.findall(text_of(english))] == ["", "yaml", "", "json", "json"]
-    for language in ("yaml", "json"):
+    assert [kind for kind, _ in BLOCK.findall(text_of(english))] == ["", "yaml", "", "json", "json", "python"]
+    for language in ("yaml", "json", "python"):
         assert blocks(english, language) == blocks(chinese, language)
     assert text_of(english).count("\n## ") == text_of(chinese).count("\n## ")
 
@@ -71,6 +73,19 @@ def test_what_the_commands_print_is_shown(name: str) -> None:
     assert "Lumo" in demo
     assert "LLaMA Factory" in demo
     assert "models/lumo" in export
+
+
+@pytest.mark.slow
+def test_the_python_runs_as_it_stands(monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    (code,) = blocks("README.md", "python")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "SmolLM2-135M-Instruct").symlink_to(tiny_model)
+    (tmp_path / "rows.jsonl").write_text(blocks("README.md", "json")[0].splitlines()[2] + "\n", encoding="utf-8")
+    (tmp_path / "script.py").write_text(code, encoding="utf-8")
+    done = subprocess.run([sys.executable, "script.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "saves" / "rows" / "adapter_model.safetensors").is_file()
 
 
 @pytest.mark.slow

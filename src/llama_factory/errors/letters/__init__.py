@@ -15,6 +15,8 @@ from llama_factory.errors.letters import (
     render,
     storage,
     trainer,
+    tuner,
+    utils,
 )
 from llama_factory.errors.letters.letter import Letter
 
@@ -31,4 +33,6 @@ LETTERS: Mapping[str, Letter] = {
     **render.LETTERS,
     **storage.LETTERS,
     **trainer.LETTERS,
+    **tuner.LETTERS,
+    **utils.LETTERS,
 }

@@ -1,0 +1,80 @@
+"""A model that answers: from a configuration to a renderer, an engine and a way to choose tokens, all loaded.
+
+In: a `Run`. Out: an `Answerer`, which turns one prompt into one answer. What was found on the way goes through
+`say`. It remembers nothing that was said: a conversation is a matter of the faces above.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from llama_factory import machine
+from llama_factory.errors import Language
+from llama_factory.generation import Finish, Sampling, TransformersEngine, decode_stream, sampling_from
+from llama_factory.generation.text import UNFINISHED
+from llama_factory.model import adapters
+from llama_factory.model.load import load_config, load_for
+from llama_factory.model.locate import locate_for
+from llama_factory.recipes.outcome import Say, tell
+from llama_factory.records import Finding, Message
+from llama_factory.render import Renderer, renderer_for
+
+if TYPE_CHECKING:
+    from llama_factory.config import Run
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """model_settings: the model's own `generation_config`, which decides what nobody asked for."""
+
+    renderer: Renderer
+    engine: TransformersEngine
+    model_settings: Any
+
+    def sampling(self, run: Run) -> Sampling:
+        """How tokens are chosen for this run: drawn anew each time, unless it gives a `seed`."""
+        seed = run.training.seed if "seed" in run.given else None
+        return sampling_from(run.generation, self.model_settings, seed=seed)
+
+    def prompt_ids(self, prompt: str) -> list[int]:
+        """The prompt as the user's turn of the model's template, as it was in training."""
+        return self.renderer.prompt([Message("user", prompt)])
+
+    def answer(self, prompt_ids: list[int], sampling: Sampling) -> str:
+        """The answer's text. Half a character at the end of one that was cut off is left out."""
+        finish = Finish("cancelled")
+
+        def ids() -> Iterator[int]:
+            nonlocal finish
+            finish = yield from self.engine.stream(prompt_ids, sampling)
+
+        text = "".join(decode_stream(self.renderer, ids()))
+        return text if finish.reason == "stop" else text.rstrip(UNFINISHED)
+
+
+def answerer_of(run: Run, say: Say, language: Language) -> Answerer:
+    """Base, adapters, tokenizer and template of `run`, loaded for answering."""
+    folders = locate_for(run)
+    renderer = renderer_for(run, folders.tokenizer or folders.base)
+    machine.torch_setup()
+    device = machine.pick_device(run.model.device_map)
+    said = list[Finding]()
+    dtype = number_format(run, folders.base, device)
+    model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append)
+    if folders.adapters:
+        said += adapters.open(model, folders.adapters, folders.base).said
+    tell(say, (*said, *renderer.notices), language)
+    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), cast(Any, model).generation_config)
+
+
+def number_format(run: Run, base: Path, device: str) -> str:
+    """What the user asked for; else the model's own, where this machine computes in it; else fp32."""
+    if run.model.infer_dtype != "auto":
+        return run.model.infer_dtype
+    own = str(load_config(base, trust_remote_code=run.model.trust_remote_code).dtype).removeprefix("torch.")
+    if own not in ("bfloat16", "float16"):
+        return "float32"
+    return machine.pick_precision(own == "bfloat16", own == "float16", False, device=device).compute
