@@ -87,7 +87,7 @@ def test_the_demo_teaches_the_real_model_who_it_is_twice_in_a_row(clone: Path, r
 def test_the_demo_fails_when_the_model_has_learned_nothing(clone: Path, real_model: Path) -> None:
     yaml = clone / "examples" / "quickstart.yaml"
     before = yaml.read_text(encoding="utf-8")
-    yaml.write_text(before + "max_steps: 1\n", encoding="utf-8")
+    yaml.write_text(before.replace("2.0e-3", "1.0e-9") + "max_steps: 2\n", encoding="utf-8")
     try:
         done = run_demo(clone)
     finally:

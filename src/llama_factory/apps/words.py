@@ -23,6 +23,7 @@ def said(id: str, language: Language, **values: Any) -> str:
 
 COMMANDS: Mapping[str, Said] = {
     "init": Said("write a commented configuration to start from", "生成一份带注释的配置"),
+    "check": Said("look for what would train a bad model, without training", "训练之前的检查，不做训练"),
     "train": Said("train a model", "训练模型"),
     "chat": Said("talk with a model in the terminal", "在终端与模型对话"),
     "export": Said("merge an adapter into its model, for other programs to load", "把适配器合并进模型，供其他程序加载"),
@@ -41,6 +42,7 @@ PLANNED = ("api", "eval", "webchat", "webui")
 
 USAGE: Mapping[str, tuple[str, ...]] = {
     "init": ("[FILE] [lora|freeze|full]",),
+    "check": ("FILE [KEY=VALUE ...] [--json] [--config-only]",),
     "train": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "chat": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "export": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
@@ -75,6 +77,28 @@ WORDS: Mapping[str, Said] = {
         "Writes a configuration with a comment at every key to FILE, or to train.yaml, for LoRA unless another "
         "method is named. A file that is there already is left alone.",
         "把一份逐项注释的配置写入 FILE（默认 train.yaml），默认使用 LoRA，也可指定其他方法。已存在的文件不会被改动。",
+    ),
+    "about.check": Said(
+        "Reads the configuration, the data and the model's own files, and says what would train a bad model: rows, "
+        "lengths, template and stop token, copies, leaks, steps, learning rate, disk. Shows three rows with what is "
+        "trained of them. No weights are loaded. --json writes one JSON object, --config-only reads the file alone. "
+        "`train` looks at the same first. Exit code 0 when nothing is an error, else 2, 3 or 4.",
+        "读取配置、数据和模型自身的文件，指出会训练出坏模型的问题：数据行、长度、模板与停止符、重复、泄漏、"
+        "步数、学习率、磁盘。展示三行样例及其中参与训练的部分。不加载权重。--json 输出一个 JSON 对象，"
+        "--config-only 只检查配置。`train` 会先做同样的检查。没有错误时退出码为 0，否则为 2、3 或 4。",
+    ),
+    "check.samples": Said("Rows as the model reads them; trained:", "模型看到的数据行；参与训练的部分："),
+    "check.steps": Said(
+        "{total_steps} optimiser steps of {rows_per_step} rows; a checkpoint takes about {checkpoint}",
+        "共 {total_steps} 个优化步，每步 {rows_per_step} 行；一个检查点约 {checkpoint}",
+    ),
+    "check.cut": Said(" (... {count} more characters ...) ", "（…… 此处省略 {count} 个字符 ……）"),
+    "check.error": Said("error", "错误"),
+    "check.warning": Said("warning", "警告"),
+    "check.note": Said("note", "提示"),
+    "check.result": Said(
+        "{errors} errors, {warnings} warnings, {notes} notes.",
+        "错误 {errors} 个，警告 {warnings} 个，提示 {notes} 个。",
     ),
     "about.train": Said(
         "Trains as the file says. Everything is checked before the first step. Ctrl-C finishes the step, saves and "
@@ -168,11 +192,17 @@ WORDS: Mapping[str, Said] = {
 EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "": (
         "llamafactory-cli init",
+        "llamafactory-cli check train.yaml",
         "llamafactory-cli train train.yaml learning_rate=1e-4",
         "llamafactory-cli chat train.yaml adapter_name_or_path=saves/my-model",
         "llamafactory-cli explain lora_rank",
     ),
     "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml full"),
+    "check": (
+        "llamafactory-cli check train.yaml",
+        "llamafactory-cli check train.yaml cutoff_len=512 --json",
+        "llamafactory-cli check train.yaml --config-only",
+    ),
     "train": (
         "llamafactory-cli train train.yaml",
         "llamafactory-cli train train.yaml learning_rate=1e-4 --max_steps 100 --plot_loss",

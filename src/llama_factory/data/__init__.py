@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from llama_factory.data.batching import StepSource, batches, evaluation_batches, sample_batch
 from llama_factory.data.preparing import Prepared, prepare
-from llama_factory.data.sizing import rows_per_step, token_budget
+from llama_factory.data.sizing import rows_per_step, steps_per_epoch, token_budget
 from llama_factory.data.store import StoredRow, TokenStore
-from llama_factory.data.summary import DataSetSummary, Summary
+from llama_factory.data.summary import DataSetSummary, Summary, head_lines
 
 __all__ = [
     "DataSetSummary",
@@ -21,8 +21,10 @@ __all__ = [
     "TokenStore",
     "batches",
     "evaluation_batches",
+    "head_lines",
     "prepare",
     "rows_per_step",
     "sample_batch",
+    "steps_per_epoch",
     "token_budget",
 ]

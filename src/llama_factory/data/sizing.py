@@ -25,3 +25,8 @@ def token_budget(run: Run) -> int:
     if run.training.micro_batch_tokens is not None:
         return run.training.micro_batch_tokens
     return min(run.training.per_device_train_batch_size * run.data.cutoff_len, ENOUGH_TOKENS)
+
+
+def steps_per_epoch(run: Run, rows: int) -> int:
+    """Steps in which every row is seen once; the last may be smaller."""
+    return -(-rows // rows_per_step(run))

@@ -139,6 +139,19 @@ class TokenStore:
         part, local = self._find(number)
         return Origin(str(part.meta["file"]), int(part.origin_R[local]))
 
+    def tokens_of(self, number: int) -> NDArray[np.int32]:
+        """The tokens of one row, and nothing else of it."""
+        part, local = self._find(number)
+        return part.ids_T[int(part.offsets[local]) : int(part.offsets[local + 1])]
+
+    def last_trained(self) -> NDArray[np.int32]:
+        """Of every row, the last token that has a weight."""
+        found = []
+        for part in self._parts:
+            trained = np.flatnonzero(part.weight_T)
+            found.append(part.ids_T[trained[np.searchsorted(trained, part.offsets[1:]) - 1]])
+        return np.concatenate(found)[self._index_R]
+
     def origins(self) -> NDArray[np.int64]:
         """R x 2: the part and the line or record of every row; rows cut from one record share them."""
         part_R = np.repeat(np.arange(len(self._parts)), np.diff(self._starts))

@@ -113,11 +113,11 @@ def summarise(name: str, account: Account, store: TokenStore, found: Found, chan
     )
 
 
-def data_set_lines(one: DataSetSummary, language: Language) -> list[str]:
-    """What a person reads about one data set."""
+def head_lines(one: DataSetSummary, language: Language) -> list[str]:
+    """Rows and lengths of one data set."""
     account = one.account
     place = one.name if one.name == account.file else f"{one.name} ({account.file})"
-    said = [
+    return [
         line(
             "read", language, place=place, format=account.format, read=account.read,
             kept=account.kept,
@@ -126,8 +126,13 @@ def data_set_lines(one: DataSetSummary, language: Language) -> list[str]:
             "lengths", language, tokens=one.tokens, share=one.supervised_share, p50=one.length_p50,
             p95=one.length_p95, longest=one.length_max,
         ),
-        line(one.store, language, changed=", ".join(one.changed)),
     ]  # fmt: skip
+
+
+def data_set_lines(one: DataSetSummary, language: Language) -> list[str]:
+    """What a person reads about one data set."""
+    account = one.account
+    said = [*head_lines(one, language), line(one.store, language, changed=", ".join(one.changed))]
     if account.bad:
         said.append(line("bad", language, count=account.bad, read=account.read))
         said += _listed(account.bad_rows, account.bad, language)

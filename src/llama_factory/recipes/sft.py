@@ -18,6 +18,7 @@ from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.losses import Term, token_nll
 from llama_factory.model.locate import locate_for
+from llama_factory.recipes import check
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.wiring import (
     Bench,
@@ -46,6 +47,9 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
     machine.torch_setup()
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
+    findings = check.audit(run, bench.folders.base, bench.renderer, rows)
+    check.refuse(findings)
+    tell(say, (one for one in findings if one.severity == "warning"), language)
     with storage.Lock(bench.output):
         return _train(bench, rows, say, language)
 

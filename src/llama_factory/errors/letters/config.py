@@ -249,4 +249,51 @@ _TOGETHER: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_FILES, **_KEYS, **_TOGETHER, **vocabulary.WORDS}
+_SELDOM_MEANT: dict[str, Letter] = {
+    # Found by `audit`: legal, and seldom meant.
+    "config.rate-low": Letter(
+        en="learning rate {found} is below what is usual for {method} ({low} to {high}).",
+        en_cure="The model may hardly change. Raise `learning_rate` unless it is meant.",
+        zh="学习率 {found} 低于 {method} 的常用范围（{low} 至 {high}）。",
+        zh_cure="模型可能几乎不变。若非本意，请提高 `learning_rate`。",
+    ),
+    "config.rate-high": Letter(
+        en="learning rate {found} is above what is usual for {method} ({low} to {high}).",
+        en_cure="The model may forget what it knew, or training may diverge. Lower `learning_rate` unless it is meant.",
+        zh="学习率 {found} 高于 {method} 的常用范围（{low} 至 {high}）。",
+        zh_cure="模型可能遗忘原有能力，训练也可能发散。若非本意，请降低 `learning_rate`。",
+    ),
+    "config.rate-stays-zero": Letter(
+        en="the run makes one update, in its warm-up ({warmup} steps), and the first rate of a warm-up is 0: "
+        "nothing would be learned.",
+        en_cure="Set `warmup_ratio: 0` and `warmup_steps: 0`, or make more steps.",
+        zh="本次训练只更新一次，且处于预热阶段（{warmup} 步），预热的第一个学习率为 0：什么也学不到。",
+        zh_cure="请设置 `warmup_ratio: 0` 和 `warmup_steps: 0`，或增加步数。",
+    ),
+    "config.warmup-fills-run": Letter(
+        en="the warm-up takes {warmup} steps and the run {total}: the learning rate never reaches its height.",
+        en_cure="Lower `warmup_steps` or `warmup_ratio`; a tenth of the run is usual.",
+        zh="预热需要 {warmup} 步，而训练共 {total} 步：学习率始终达不到设定值。",
+        zh_cure="请降低 `warmup_steps` 或 `warmup_ratio`，通常为总步数的十分之一。",
+    ),
+    "config.few-steps": Letter(
+        en="{rows} rows in {epochs} epochs make only {total} optimiser steps; fewer than {few} seldom change a model.",
+        en_cure="Lower `gradient_accumulation_steps` or the batch size, raise `num_train_epochs`, or add rows.",
+        zh="{rows} 行数据训练 {epochs} 轮只有 {total} 个优化步；少于 {few} 步通常难以改变模型。",
+        zh_cure="可减小 `gradient_accumulation_steps` 或批大小、增大 `num_train_epochs`，或增加数据。",
+    ),
+    "config.by-heart": Letter(
+        en="{rows} rows are read {epochs} times each: they may be learned by heart.",
+        en_cure="Right for teaching a name; for anything broader use more rows or fewer epochs, and `val_size`.",
+        zh="{rows} 行数据每行会读 {epochs} 遍：模型可能只是死记硬背。",
+        zh_cure="教模型一个名字时这样合适；其他任务请增加数据或减少轮数，并设置 `val_size`。",
+    ),
+    "config.save-after-end": Letter(
+        en="a checkpoint every {save_steps} steps, but the run has {total}: none is written before its end.",
+        en_cure="Lower `save_steps` to be able to go on after a crash. Ctrl-C saves in any case.",
+        zh="每 {save_steps} 步保存一次，而训练共 {total} 步：结束之前不会有检查点。",
+        zh_cure="若希望崩溃后能够继续，请减小 `save_steps`。按 Ctrl-C 总会保存。",
+    ),
+}
+
+LETTERS: dict[str, Letter] = {**_FILES, **_KEYS, **_TOGETHER, **vocabulary.WORDS, **_SELDOM_MEANT}

@@ -475,4 +475,46 @@ _FINDINGS: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_RUN, **_REGISTRY, **_FILES, **_ROWS, **_FINDINGS}
+_AUDIT: dict[str, Letter] = {
+    # Found by `audit`.
+    "data.little-trained": Letter(
+        en="only {share} of the tokens are trained; all others are only read.",
+        en_cure="Check that question and answer are not swapped; `llamafactory-cli check` shows three rows.",
+        zh="只有 {share} 的 token 参与训练，其余仅供读取。",
+        zh_cure="请确认问题与回答没有颠倒；`llamafactory-cli check` 会展示三行样例。",
+    ),
+    "data.mostly-trained": Letter(
+        en="{share} of the tokens are trained: the questions are almost empty.",
+        en_cure="Check that the columns of the questions are named rightly.",
+        zh="{share} 的 token 参与训练：问题几乎为空。",
+        zh_cure="请确认问题所在的列名正确。",
+    ),
+    "data.rows-skipped": Letter(
+        en="{count} of {read} records cannot be used and are skipped; this is the first.",
+        en_cure="`on_bad_row: error` names the reasons.",
+        zh="{read} 条记录中有 {count} 条无法使用，已跳过；此处为第一条。",
+        zh_cure="设置 `on_bad_row: error` 可查看原因。",
+    ),
+    "data.rows-too-long": Letter(
+        en="{count} of {read} records are longer than `cutoff_len` (the longest {longest} tokens): {lost} are left "
+        "out, {shortened} shortened. This is the first.",
+        en_cure="Raise `cutoff_len`, or choose with `on_too_long`.",
+        zh="{read} 条记录中有 {count} 条超过 `cutoff_len`（最长 {longest} 个 token）：丢弃 {lost} 条，"
+        "截短 {shortened} 条。此处为第一条。",
+        zh_cure="请增大 `cutoff_len`，或用 `on_too_long` 选择处理方式。",
+    ),
+    "data.duplicates": Letter(
+        en="{count} of {rows} rows say exactly what an earlier one says; this one is the same as {first}.",
+        en_cure="Each is learned as many times as it stands there. Remove the copies unless that is meant.",
+        zh="{rows} 行中有 {count} 行与前面的某一行完全相同；此行与 {first} 相同。",
+        zh_cure="重复的行会被多次学习。若非本意，请删除重复项。",
+    ),
+    "data.leak": Letter(
+        en="{count} of {rows} validation rows are trained on too; this one is the same as {first}.",
+        en_cure="The validation loss would look better than it is. Remove these rows from one of the two.",
+        zh="{rows} 行验证数据中有 {count} 行也在训练数据里；此行与 {first} 相同。",
+        zh_cure="验证损失会显得偏好。请从其中一侧删除这些行。",
+    ),
+}
+
+LETTERS: dict[str, Letter] = {**_RUN, **_REGISTRY, **_FILES, **_ROWS, **_FINDINGS, **_AUDIT}

@@ -411,4 +411,23 @@ LETTERS: dict[str, Letter] = {
         zh="要写入的文件夹不为空。",
         zh_cure="请指定新文件夹。",
     ),
+    # Found by `audit`.
+    "model.beyond-window": Letter(
+        en="the model's window is {window} tokens; {count} rows are longer (the longest {longest}).",
+        en_cure="Lower `cutoff_len` to {window}: beyond its window a model has learned nothing it could build on.",
+        zh="模型的窗口为 {window} 个词元；有 {count} 行更长（最长 {longest}）。",
+        zh_cure="请把 `cutoff_len` 降到 {window}：模型没有学过窗口之外的内容。",
+    ),
+    "model.token-unknown": Letter(
+        en="the rows contain token {token}, but the model knows only {size} (0 to {size} - 1).",
+        en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again.",
+        zh="数据中出现编号为 {token} 的词元，而模型只有 {size} 个（0 至 {size} - 1）。",
+        zh_cure="分词器与模型不匹配：请去掉 `tokenizer_name`，或重新下载模型。",
+    ),
+    "model.disk-short": Letter(
+        en="about {needed} are needed ({kept} checkpoints of {one} and the result), {free} are free.",
+        en_cure="Set `save_total_limit`, raise `save_steps`, or choose an `output_dir` on a larger disk.",
+        zh="大约需要 {needed}（{kept} 个检查点，每个 {one}，另有最终结果），可用空间为 {free}。",
+        zh_cure="请设置 `save_total_limit`、增大 `save_steps`，或把 `output_dir` 放到更大的磁盘上。",
+    ),
 }

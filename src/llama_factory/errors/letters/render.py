@@ -129,4 +129,29 @@ LETTERS: dict[str, Letter] = {
         zh="第 {turn} 轮没有以控制符结束;回答之后模板写的是 {after}。",
         zh_cure="模型将学不会停止。请指定会结束每个回答的 `template`。",
     ),
+    # Found by `audit`.
+    "render.stop-never-trained": Letter(
+        en="none of the {rows} rows ends with a trained stop token ({stop}); {count} end without.",
+        en_cure="The model would never stop answering. Raise `cutoff_len`, or choose `on_too_long: drop`.",
+        zh="{rows} 行数据中没有一行以参与训练的停止符（{stop}）结尾；{count} 行缺少。",
+        zh_cure="模型将学不会停止。请增大 `cutoff_len`，或选择 `on_too_long: drop`。",
+    ),
+    "render.stop-not-trained": Letter(
+        en="{count} of {rows} rows end without the trained stop token ({stop}); this is the first.",
+        en_cure="They were cut inside their answer. Raise `cutoff_len`, or use `on_too_long: drop`.",
+        zh="{rows} 行数据中有 {count} 行结尾没有参与训练的停止符（{stop}）；此处为第一行。",
+        zh_cure="这些行在回答中被截断。请增大 `cutoff_len`，或使用 `on_too_long: drop`。",
+    ),
+    "render.pad-is-stop": Letter(
+        en="the tokenizer pads with {pad}, which also ends an answer.",
+        en_cure="Nothing to do here, where nothing is padded; programs that mask padding by its id would not train it.",
+        zh="该分词器用 {pad} 填充，而它同时也是停止符。",
+        zh_cure="此处不使用填充，无需处理；按编号屏蔽填充的其他程序会因此学不到停止。",
+    ),
+    "render.stop-not-in-config": Letter(
+        en="the template ends an answer with {stop}, but the model's own configuration stops at {ends}.",
+        en_cure="Nothing to do here, where both stop; another program needs {stop} among its stop tokens.",
+        zh="模板以 {stop} 结束回答，而模型自身的配置在 {ends} 处停止。",
+        zh_cure="此处两者都会停止，无需处理；其他程序需要把 {stop} 加入停止符。",
+    ),
 }

@@ -1,0 +1,128 @@
+"""`check`: what a run would be, read before it is one.
+
+In: `file.yaml key=value --json --config-only` and a screen. Out: figures, three rows, findings and their cures, or
+one JSON object; and the exit code. Everything is found in `recipes.check`; here it is only shown.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llama_factory.apps.words import said
+from llama_factory.apps.work import read
+
+if TYPE_CHECKING:
+    from llama_factory.apps.screen import Screen
+    from llama_factory.recipes.check import Report, Sample
+    from llama_factory.records import Finding
+
+FLAGS = ("--json", "--config-only", "--config_only")
+SHOWN = 1200
+"""Characters of a piece of a row that are shown; the middle of a longer one is left out."""
+
+GREEN, END = "\x1b[32m", "\x1b[0m"
+WORST_FIRST = ("error", "warning", "note")
+
+
+def check(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> int:
+    from llama_factory import storage
+    from llama_factory.recipes import check as recipe
+
+    flags = {word.replace("_", "-") for word in words if word in FLAGS}
+    rest = [word for word in words if word not in FLAGS]
+    report = recipe.check(
+        lambda: read("check", rest),
+        cache=storage.cache_folder(environ),
+        config_only="--config-only" in flags,
+        language=screen.language,
+    )
+    if "--json" in flags:
+        screen.line(json.dumps(as_json(report, screen), ensure_ascii=False, default=str))
+    else:
+        show(report, screen)
+    return report.exit_code
+
+
+def as_json(report: Report, screen: Screen) -> dict[str, Any]:
+    return {
+        "exit_code": report.exit_code,
+        "summary": report.summary | {"data_sets": [_data_set(one) for one in report.data_sets]},
+        "findings": [_finding(one, screen) for one in report.findings],
+        "samples": [
+            {"where": one.origin, "pieces": [{"text": text, "trained": trained} for text, trained in one.pieces]}
+            for one in report.samples
+        ],
+    }
+
+
+def _data_set(one: Any) -> dict[str, Any]:
+    names = ("tokens", "supervised_share", "length_p50", "length_p95", "length_max")
+    account = {name: getattr(one.account, name) for name in ("file", "format", "read", "kept", "bad", "too_long")}
+    return {"name": one.name, **account, **{name: getattr(one, name) for name in names}}
+
+
+def _finding(one: Finding, screen: Screen) -> dict[str, Any]:
+    text, _, cure = _letter(one, screen).partition("\n")
+    facts = {"id": one.id, "severity": one.severity, "where": one.where, "values": dict(one.values)}
+    return {**facts, "reason": text, "cure": cure}
+
+
+def _letter(one: Finding, screen: Screen) -> str:
+    from llama_factory.errors import letter
+
+    return letter(one.id, one.where, one.values, screen.language)
+
+
+def show(report: Report, screen: Screen) -> None:
+    """Figures, then rows, then what is wrong: the last lines are the ones that are read."""
+    if report.data_sets:
+        from llama_factory.data import head_lines
+
+        for one in report.data_sets:
+            for text in head_lines(one, screen.language):
+                screen.line(text)
+    if "checkpoint_bytes" in report.summary:
+        size = f"{report.summary['checkpoint_bytes'] / 1e9:.2f} GB"
+        screen.line(said("check.steps", screen.language, **report.summary, checkpoint=size))
+    if report.samples:
+        screen.line()
+        screen.line(screen.bold(said("check.samples", screen.language)) + " " + _marked("...", True, screen))
+    for sample in report.samples:
+        _show_row(sample, screen)
+    screen.line()
+    for severity in WORST_FIRST:
+        for one in report.findings:
+            if one.severity == severity:
+                _show_finding(one, screen)
+    counts = {f"{name}s": sum(one.severity == name for one in report.findings) for name in WORST_FIRST}
+    screen.line(said("check.result", screen.language, **counts))
+
+
+def _show_finding(one: Finding, screen: Screen) -> None:
+    text, _, cure = _letter(one, screen).partition("\n")
+    head = screen.bold(said(f"check.{one.severity}", screen.language))
+    screen.line(f"{head} [{one.id}] {text}")
+    screen.paragraph(cure.replace("\n", " "), indent="    ")
+
+
+def _show_row(sample: Sample, screen: Screen) -> None:
+    screen.line(screen.dim(f"--- {sample.origin}"))
+    shown = (_marked(_shortened(text, screen), trained, screen) for text, trained in sample.pieces)
+    screen.line("".join(shown).rstrip("\n"))
+
+
+def _marked(text: str, trained: bool, screen: Screen) -> str:
+    if not trained:
+        return text
+    return f"{GREEN}{text}{END}" if screen.colour_out else f"[[{text}]]"
+
+
+def _shortened(text: str, screen: Screen) -> str:
+    """Fit for a terminal: no control characters of the row's own, and the middle of a long piece left out."""
+    text = "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
+    if len(text) <= SHOWN:
+        return text
+    cut = said("check.cut", screen.language, count=len(text) - SHOWN)
+    return text[: SHOWN // 2] + cut + text[-SHOWN // 2 :]

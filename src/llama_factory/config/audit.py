@@ -1,0 +1,68 @@
+"""What is legal in a configuration and yet seldom meant: rates, and steps that are too few or never come.
+
+In: a `Run`, and once the rows are known, how many steps make an epoch. Out: findings `config.*`.
+Deliberately not here: what is forbidden (`rules` refuses that), and anything that needs data or a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from llama_factory.config.run import Run
+from llama_factory.records import Finding
+
+USUAL_RATES: Mapping[str, tuple[float, float]] = {"lora": (5e-5, 3e-3), "freeze": (1e-6, 1e-4), "full": (1e-6, 1e-4)}
+"""Between these, methods are usually trained with AdamW; outside, a digit is often wrong."""
+
+FEW_STEPS = 50
+"""Fewer updates than this seldom change what a model says about itself."""
+
+SMALL, MANY_EPOCHS = 200, 5
+"""So few rows, read so often, are learned by heart."""
+
+
+def audit(run: Run) -> list[Finding]:
+    """What the file alone shows."""
+    low, high = USUAL_RATES[run.method.finetuning_type]
+    rate = run.training.optimizer.learning_rate
+    if low <= rate <= high:
+        return []
+    id = "config.rate-low" if rate < low else "config.rate-high"
+    values = {"found": f"{rate:g}", "method": run.method.finetuning_type, "low": f"{low:g}", "high": f"{high:g}"}
+    return [Finding(id, "warning", run.where("learning_rate"), values)]
+
+
+def total_steps(run: Run, steps_per_epoch: int) -> int:
+    """Updates of the weights that the run will make; `trainer.FitPlan` counts the same."""
+    training = run.training
+    return training.max_steps if training.max_steps > 0 else math.ceil(training.num_train_epochs * steps_per_epoch)
+
+
+def audit_steps(run: Run, *, rows: int, steps_per_epoch: int) -> list[Finding]:
+    """What shows once it is known how many rows are trained on."""
+    total = total_steps(run, steps_per_epoch)
+    epochs = total / steps_per_epoch
+    found: list[Finding] = []
+    if total < FEW_STEPS:
+        values = {"total": total, "rows": rows, "epochs": f"{epochs:.3g}", "few": FEW_STEPS}
+        found.append(Finding("config.few-steps", "warning", "", values))
+    if rows < SMALL and epochs > MANY_EPOCHS:
+        found.append(Finding("config.by-heart", "note", "", {"rows": rows, "epochs": f"{epochs:.3g}"}))
+    if run.saving.save_strategy == "steps" and run.saving.save_steps > total:
+        values = {"save_steps": run.saving.save_steps, "total": total}
+        found.append(Finding("config.save-after-end", "note", run.where("save_steps"), values))
+    return found + _warmup(run, total)
+
+
+def _warmup(run: Run, total: int) -> list[Finding]:
+    """The first update of a warm-up is made with rate 0; a warm-up that fills the run never reaches the rate."""
+    schedule = run.training.schedule
+    if schedule.lr_scheduler_type == "constant":
+        return []
+    warmup = schedule.warmup_steps if schedule.warmup_steps > 0 else math.ceil(total * schedule.warmup_ratio)
+    if warmup >= 1 and total == 1:
+        return [Finding("config.rate-stays-zero", "error", "", {"warmup": warmup})]
+    if warmup >= total > 1:
+        return [Finding("config.warmup-fills-run", "warning", "", {"warmup": warmup, "total": total})]
+    return []

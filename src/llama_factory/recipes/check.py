@@ -1,0 +1,145 @@
+"""Everything that can be known before weights are loaded, gathered from the rooms' audits.
+
+In: a way to read a configuration, the cache folder. Out: a `Report` of findings, figures and three rendered rows.
+`audit` and `refuse` are the same for `train`: what would teach nothing is refused before the weights are loaded.
+Deliberately no torch, no printing, no judgement: rooms find, this file only puts their findings in one list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from llama_factory import data
+from llama_factory.config import Run, require
+from llama_factory.config import audit as config_audit
+from llama_factory.data import audit as data_audit
+from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, SeveralErrors
+from llama_factory.model import audit as model_audit
+from llama_factory.model.locate import locate_for
+from llama_factory.records import Finding
+from llama_factory.render import Renderer, renderer_for
+from llama_factory.render import audit as render_audit
+
+DATA_ROOMS = ("data", "render")
+"""An error that one of these finds is the data's; any other is the configuration's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row as the model reads it: pieces of text, each trained or only read."""
+
+    origin: str
+    pieces: tuple[render_audit.Piece, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """findings: worst first within the order of the rooms. exit_code: 0 when none is an error."""
+
+    findings: list[Finding] = field(default_factory=list)
+    summary: dict[str, Any] = field(default_factory=dict)
+    data_sets: tuple[data.DataSetSummary, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    exit_code: int = 0
+
+
+def check(read: Callable[[], Run], *, cache: Path, config_only: bool = False, language: Language = "en") -> Report:
+    """Never raises what a person can cause: the error that ends the check is its last finding."""
+    report = Report()
+    try:
+        _gather(report, read, cache, config_only, language)
+        problems = errors_of(report.findings)
+    except LlamaFactoryError as error:
+        problems = list(error.errors) if isinstance(error, SeveralErrors) else [error]
+        report.findings += [Finding(one.id, "error", one.where, one.values) for one in problems]
+    report.exit_code = problems[0].exit_code if problems else 0
+    return report
+
+
+def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
+    """What the rows show together with the model and the plan. No weights, seconds at most."""
+    train = rows.train
+    per_epoch = data.steps_per_epoch(run, len(train))
+    total = config_audit.total_steps(run, per_epoch)
+    lengths_R, largest = _measured(rows)
+    return [
+        *config_audit.audit(run),
+        *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
+        *data_audit.audit(rows),
+        *render_audit.audit(renderer, train.last_trained(), train.origin),
+        *model_audit.audit(base, lengths_R, largest),
+        *model_audit.audit_disk(
+            run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch
+        ),
+    ]
+
+
+def refuse(findings: list[Finding]) -> None:
+    """Raise what is an error among them, all at once."""
+    problems = errors_of(findings)
+    if problems:
+        raise problems[0] if len(problems) == 1 else SeveralErrors(problems)
+
+
+def errors_of(findings: list[Finding]) -> list[LlamaFactoryError]:
+    return [
+        (DataError if one.id.split(".")[0] in DATA_ROOMS else InputError)(one.id, where=one.where, **one.values)
+        for one in findings
+        if one.severity == "error"
+    ]
+
+
+def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: bool, language: Language) -> None:
+    """Fills the report step by step, so that it holds what was found before an error ended it."""
+    run = read()
+    report.findings += run.notices
+    require(run, "train")
+    if config_only:
+        report.findings += config_audit.audit(run)
+        return
+    folders = locate_for(run)
+    renderer = renderer_for(run, folders.tokenizer or folders.base)
+    report.findings += renderer.notices
+    rows = data.prepare(run, renderer, cache=cache, say=_quiet, language=language)
+    report.data_sets = rows.summary.train + rows.summary.validation
+    report.findings += [note for one in report.data_sets for note in one.account.notes]
+    report.samples = _samples(rows.train, renderer)
+    report.summary |= _figures(run, rows)
+    report.findings += audit(run, folders.base, renderer, rows)
+    report.summary["checkpoint_bytes"] = model_audit.checkpoint_bytes(run, folders.base)[0]
+
+
+def _figures(run: Run, rows: data.Prepared) -> Mapping[str, Any]:
+    per_epoch = data.steps_per_epoch(run, len(rows.train))
+    return {
+        "train_rows": len(rows.train),
+        "validation_rows": 0 if rows.validation is None else len(rows.validation),
+        "tokens": rows.train.tokens,
+        "trained_share": float(rows.train.supervised.sum()) / rows.train.tokens,
+        "rows_per_step": data.rows_per_step(run),
+        "steps_per_epoch": per_epoch,
+        "total_steps": config_audit.total_steps(run, per_epoch),
+    }
+
+
+def _samples(store: data.TokenStore, renderer: Renderer) -> tuple[Sample, ...]:
+    """The first row, the one of middle length and the longest; fewer where these are the same."""
+    by_length = np.argsort(store.lengths, kind="stable")
+    chosen = dict.fromkeys((0, int(by_length[len(store) // 2]), int(by_length[-1])))
+    rows = [store.row(number) for number in chosen]
+    return tuple(Sample(str(row.origin), render_audit.pieces(renderer, row.ids_T, row.weight_T)) for row in rows)
+
+
+def _measured(rows: data.Prepared) -> tuple[Any, int]:
+    stores = [rows.train] if rows.validation is None else [rows.train, rows.validation]
+    largest = max(int(part.ids_T.max()) for store in stores for part in store.parts)
+    return np.concatenate([store.lengths for store in stores]), largest
+
+
+def _quiet(text: str) -> None:
+    """What is said while rows are read stands in the report."""

@@ -1,0 +1,332 @@
+"""`check`: each finding has a planted case, a clean run has none, and `train` refuses what would teach nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llama_factory import recipes
+from llama_factory.apps.cli import main
+from llama_factory.config import from_mapping
+from llama_factory.config.audit import total_steps
+from llama_factory.errors import DataError, InputError
+from llama_factory.errors.letters import LETTERS
+from llama_factory.model import audit as model_audit
+from llama_factory.model import weights
+from llama_factory.recipes.check import Report, check
+from llama_factory.trainer import FitPlan
+
+Row = Mapping[str, Any]
+Checked = Callable[..., Report]
+
+
+def good_rows(count: int = 240) -> list[Row]:
+    return [{"prompt": f"What is {i} plus {i}?", "response": f"It is {2 * i}, of course."} for i in range(count)]
+
+
+@pytest.fixture
+def checked(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
+    """`checked(rows, key=value)`: the report on a run that is fine but for what is given."""
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+
+    def run(rows: list[Row] | None = None, *, config_only: bool = False, **changes: Any) -> Report:
+        given = settings(tiny_model, tmp_path, rows) | changes
+        given = {key: value for key, value in given.items() if value is not None}
+        return check(lambda: from_mapping(given, "test"), cache=tmp_path / "cache", config_only=config_only)
+
+    return run
+
+
+def settings(model: Path, folder: Path, rows: list[Row] | None = None) -> dict[str, Any]:
+    file = folder / "rows.jsonl"
+    write(file, good_rows() if rows is None else rows)
+    return {
+        "model_name_or_path": str(model),
+        "dataset": str(file),
+        "output_dir": str(folder / "out"),
+        "learning_rate": 1e-3,
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
+        "save_steps": 100,
+    }
+
+
+def write(file: Path, rows: list[Row]) -> str:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return str(file)
+
+
+def copy_of(model: Path, target: Path, name: str = "config.json", **changes: Any) -> str:
+    shutil.copytree(model, target)
+    said = json.loads((target / name).read_text())
+    (target / name).write_text(json.dumps(said | changes))
+    return str(target)
+
+
+def ids(report: Report, *severities: str) -> list[str]:
+    return [one.id for one in report.findings if not severities or one.severity in severities]
+
+
+def test_a_run_without_faults_has_no_finding(checked) -> None:
+    report = checked()
+    assert report.findings == []
+    assert report.exit_code == 0
+    assert report.summary["train_rows"] == 240
+    assert report.summary["total_steps"] == 120
+    assert report.summary["checkpoint_bytes"] > 0
+
+
+LONG = {"prompt": "Tell me all.", "response": "This and that and more. " * 60}
+
+PLANTED: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
+    "config.rate-low": (None, {"learning_rate": 1e-6}, "warning"),
+    "config.rate-high": (None, {"learning_rate": 1e-3, "finetuning_type": "full"}, "warning"),
+    "config.few-steps": (good_rows(20), {}, "warning"),
+    "config.by-heart": (good_rows(60), {"num_train_epochs": 30}, "note"),
+    "config.save-after-end": (None, {"save_steps": 121}, "note"),
+    "config.rate-stays-zero": (None, {"max_steps": 1, "warmup_steps": 1}, "error"),
+    "config.warmup-fills-run": (None, {"max_steps": 60, "warmup_steps": 60}, "warning"),
+    "data.little-trained": ([{"prompt": "Read this. " * 180, "response": "a"}] * 60, {}, "warning"),
+    "data.mostly-trained": (
+        [{"prompt": "a", "response": f"{i} is what I say. " * 150} for i in range(60)],
+        {},
+        "warning",
+    ),
+    "data.rows-skipped": ([*good_rows(), {"prompt": "Why?", "response": ""}], {"on_bad_row": "skip"}, "warning"),
+    "data.rows-too-long": ([*good_rows(), LONG], {"cutoff_len": 128}, "warning"),
+    "data.placeholder": ([*good_rows(), {"prompt": "Who?", "response": "I am {{name}}."}], {}, "warning"),
+    "data.keys-not-read": ([*good_rows(), {"prompt": "Who?", "response": "I.", "mood": "gay"}], {}, "note"),
+    "data.duplicates": ([*good_rows(), good_rows()[7]], {}, "warning"),
+    "render.stop-never-trained": ([LONG] * 3, {"cutoff_len": 128, "on_too_long": "truncate"}, "error"),
+    "render.stop-not-trained": ([*good_rows(), LONG], {"cutoff_len": 128, "on_too_long": "truncate"}, "warning"),
+}
+
+
+@pytest.mark.parametrize("id", PLANTED)
+def test_what_is_planted_is_found(checked, id: str) -> None:
+    rows, changes, severity = PLANTED[id]
+    report = checked(rows, **changes)
+    found = {one.id: one for one in report.findings}
+    assert id in found, found
+    assert found[id].severity == severity
+    words = LETTERS[id]
+    for text in words:
+        text.format_map(found[id].values)
+    assert report.exit_code == (0 if severity != "error" else 3 if id.startswith(("data.", "render.")) else 2)
+
+
+def test_a_copy_is_named_with_the_row_that_it_copies(checked) -> None:
+    (found,) = checked([*good_rows(), good_rows()[7], good_rows()[7]]).findings
+    assert found.where.endswith("rows.jsonl:241")
+    assert found.values["first"].endswith("rows.jsonl:8")
+    assert found.values["count"] == 2
+
+
+def test_a_validation_row_that_is_trained_on_is_found(checked, tmp_path: Path) -> None:
+    other = {"prompt": "And now?", "response": "Nothing."}
+    judged = write(tmp_path / "judged.jsonl", [other, good_rows()[3]])
+    (found,) = (one for one in checked(eval_dataset=judged).findings if one.id.startswith("data."))
+    assert found.id == "data.leak"
+    assert (found.severity, found.values["count"], found.values["rows"]) == ("warning", 1, 2)
+    assert found.where.endswith("judged.jsonl:2")
+    assert found.values["first"].endswith("rows.jsonl:4")
+
+
+def test_copies_on_both_sides_of_a_split_are_a_leak(checked) -> None:
+    assert "data.leak" in ids(checked([*good_rows(60), *good_rows(60)], val_size=0.3))
+
+
+def test_padding_with_the_stop_token_is_noted(checked, tiny_model: Path, tmp_path: Path) -> None:
+    model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json", pad_token="<|im_end|>")
+    assert ids(checked(model_name_or_path=model)) == ["render.pad-is-stop"]
+
+
+def test_a_configuration_that_stops_elsewhere_is_noted(checked, tiny_model: Path, tmp_path: Path) -> None:
+    model = copy_of(tiny_model, tmp_path / "model", eos_token_id=5)
+    (tmp_path / "model" / "generation_config.json").unlink(missing_ok=True)
+    assert ids(checked(model_name_or_path=model)) == ["render.stop-not-in-config"]
+
+
+def test_a_model_without_a_template_says_which_form_its_rows_get(checked, tiny_model: Path, tmp_path: Path) -> None:
+    model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json")
+    (tmp_path / "model" / "chat_template.jinja").unlink()
+    assert "render.plain-form" in ids(checked(model_name_or_path=model))
+
+
+def test_rows_beyond_the_window_are_counted(checked, tiny_model: Path, tmp_path: Path) -> None:
+    model = copy_of(tiny_model, tmp_path / "model", max_position_embeddings=64)
+    report = checked([*good_rows(), LONG], model_name_or_path=model)
+    (found,) = (one for one in report.findings if one.id == "model.beyond-window")
+    assert (found.severity, found.values["count"], found.values["window"]) == ("warning", 1, 64)
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_is_an_error(checked, tiny_model: Path, tmp_path: Path) -> None:
+    report = checked(model_name_or_path=copy_of(tiny_model, tmp_path / "model", vocab_size=100))
+    assert ids(report, "error") == ["model.token-unknown"]
+    assert report.exit_code == 2
+
+
+def test_checkpoints_that_do_not_fit_on_the_disk_are_told(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_audit, "free_bytes", lambda path: 100_000)
+    (found,) = checked(save_steps=10).findings
+    assert found.id == "model.disk-short"
+    assert found.values["kept"] == 12
+    assert "model.disk-short" in ids(checked(save_steps=10, save_total_limit=2))
+
+
+def test_a_row_that_ends_the_check_is_its_last_finding(checked) -> None:
+    report = checked([*good_rows(), {"prompt": "Why?", "response": ""}])
+    assert report.exit_code == 3
+    assert report.findings[-1].severity == "error"
+    assert report.findings[-1].where.endswith("rows.jsonl:241")
+
+
+def test_missing_keys_and_missing_weights_are_the_configuration_s(checked, tiny_model: Path, tmp_path: Path) -> None:
+    report = checked(dataset=None, model_name_or_path=None)
+    assert ids(report) == ["config.missing", "config.missing"]
+    assert report.exit_code == 2
+    model = copy_of(tiny_model, tmp_path / "model")
+    (tmp_path / "model" / "model.safetensors").unlink()
+    assert checked(model_name_or_path=model).exit_code == 2
+
+
+def test_config_only_reads_no_data_and_no_model(checked) -> None:
+    report = checked(config_only=True, model_name_or_path="nowhere/at/all", dataset="nothing.jsonl", learning_rate=1e-6)
+    assert ids(report) == ["config.rate-low"]
+    assert report.summary == {}
+    assert report.exit_code == 0
+
+
+def test_three_rows_are_shown_with_exactly_what_is_trained_of_them(checked) -> None:
+    samples = checked().samples
+    assert 1 <= len(samples) <= 3
+    assert samples[0].origin.endswith("rows.jsonl:1")
+    trained = [text for text, is_trained in samples[0].pieces if is_trained]
+    assert trained == ["It is 0, of course.<|im_end|>"]
+    assert "".join(text for text, _ in samples[0].pieces).startswith("<|im_start|>system")
+
+
+@pytest.mark.parametrize("max_steps", [-1, 7])
+@pytest.mark.parametrize("epochs", [1, 2.5, 3])
+def test_the_steps_that_are_told_are_the_steps_that_will_be_made(max_steps: int, epochs: float) -> None:
+    run = from_mapping({"max_steps": max_steps, "num_train_epochs": epochs}, "test")
+    plan = FitPlan(max_steps=max_steps, num_train_epochs=epochs)
+    for per_epoch in (1, 3, 10):
+        assert total_steps(run, per_epoch) == plan.total_steps(per_epoch)
+
+
+@pytest.mark.parametrize("target", ["all", "q_proj,v_proj"])
+def test_the_weights_that_are_counted_are_the_ones_that_lora_trains(tiny_model: Path, target: str) -> None:
+    from llama_factory.model import adapters, load
+
+    run = from_mapping({"lora_rank": 4, "lora_target": target}, "test")
+    module = load.load(tiny_model, dtype="float32")
+    attached = adapters.attach(module, run.method, compute_dtype="float32", seed=0)
+    entries = list(weights.entries(tiny_model).values())
+    assert model_audit.trained_count(run, entries, model_audit.shape(tiny_model)) == attached.trainable_count > 0
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_size_of_a_checkpoint_is_told_before_it_is_written(
+    checked, tiny_model: Path, tmp_path: Path, method: str
+) -> None:
+    given = settings(tiny_model, tmp_path, good_rows(12)) | {
+        "finetuning_type": method, "max_steps": 1, "save_steps": 1, "bf16": False, "report_to": "none"
+    }  # fmt: skip
+    told = checked(good_rows(12), finetuning_type=method, max_steps=1, save_steps=1).summary["checkpoint_bytes"]
+    recipes.train(from_mapping(given, "test"), say=lambda line: None)
+    written = sum(
+        file.stat().st_size
+        for file in (tmp_path / "out" / "checkpoint-1").rglob("*.safetensors")
+        if "rng" not in file.name
+    )
+    assert told == pytest.approx(written, rel=0.2)
+
+
+def test_train_refuses_what_would_teach_nothing_before_it_loads_weights(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    given = settings(tiny_model, tmp_path)
+    with pytest.raises(InputError) as caught:
+        recipes.train(from_mapping(given | {"max_steps": 1, "warmup_ratio": 0.5}, "test"), say=lambda line: None)
+    assert caught.value.id == "config.rate-stays-zero"
+    endless = settings(tiny_model, tmp_path, [LONG] * 3) | {"cutoff_len": 128, "on_too_long": "truncate"}
+    with pytest.raises(DataError) as caught_too:
+        recipes.train(from_mapping(endless, "test"), say=lambda line: None)
+    assert caught_too.value.id == "render.stop-never-trained"
+    assert not (tmp_path / "out").exists()
+
+
+def test_train_tells_the_warnings_first(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    said: list[str] = []
+    given = settings(tiny_model, tmp_path, good_rows(8)) | {"max_steps": 1, "report_to": "none"}
+    recipes.train(from_mapping(given, "test"), say=said.append)
+    assert any("only 1 optimiser steps" in line for line in said)
+
+
+def words_of(model: Path, folder: Path, **changes: Any) -> list[str]:
+    return [f"{key}={value}" for key, value in (settings(model, folder) | changes).items()]
+
+
+def test_json_is_one_object_with_findings_reasons_and_cures(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    assert main(["check", *words_of(tiny_model, tmp_path, learning_rate=1e-6), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    (found,) = told["findings"]
+    assert set(found) == {"id", "severity", "where", "values", "reason", "cure"}
+    assert found["cure"]
+    assert told["summary"]["data_sets"][0]["read"] == 240
+    assert any(piece["trained"] for piece in told["samples"][0]["pieces"])
+    assert main(["check", "--json", "max_step=1"]) == 2
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 2
+
+
+def test_a_file_gets_brackets_around_what_is_trained_and_a_last_line_that_counts(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("LLAMA_FACTORY_LANG", "en")
+    assert main(["check", *words_of(tiny_model, tmp_path, save_steps=500)]) == 0
+    shown = capsys.readouterr().out
+    assert "[[It is 0, of course.<|im_end|>]]" in shown
+    assert "\x1b" not in shown
+    assert "[config.save-after-end]" in shown
+    assert shown.splitlines()[-1] == "0 errors, 0 warnings, 1 notes."
+
+
+def test_a_terminal_gets_colours(tiny_model: Path, tmp_path: Path) -> None:
+    import io
+
+    from llama_factory.apps import checking
+    from llama_factory.apps.screen import Screen
+
+    out = io.StringIO()
+    screen = Screen(out, io.StringIO(), "zh", 80, colour_out=True)
+    cache = {"LLAMA_FACTORY_CACHE": str(tmp_path / "cache")}
+    assert checking.check(words_of(tiny_model, tmp_path), screen, cache) == 0
+    assert "\x1b[32mIt is 0, of course.<|im_end|>\x1b[0m" in out.getvalue()
+    assert "[[" not in out.getvalue()
+
+
+def test_a_check_loads_no_torch(tiny_model: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom llama_factory.apps.cli import main\n"
+        f"assert main({['check', *words_of(tiny_model, tmp_path)]!r}) == 0\n"
+        "assert not {'torch', 'transformers', 'peft'} & set(sys.modules), 'heavy'"
+    )
+    import os
+
+    environ = {**os.environ, "LLAMA_FACTORY_CACHE": str(tmp_path / "cache")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ)
+    assert done.returncode == 0, done.stderr
