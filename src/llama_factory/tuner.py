@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from llama_factory.recipes.answering import Answerer
 
 METHOD = frozenset({"use_lora", "finetuning_type", "finetuning_method"})
-MEASURED = frozenset({"eval_strategy", "do_eval"})
+MEASURED = frozenset({
+    "eval_strategy", "do_eval", "early_stopping", "early_stopping_steps", "load_best_model_at_end"
+})  # fmt: skip
 
 
 class LLaMATuner:

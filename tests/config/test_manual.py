@@ -97,6 +97,6 @@ def test_the_schema_knows_every_name_and_is_json():
     assert (rank["anyOf"], rank["default"]) == ([{"type": "integer", "minimum": 1}], 8)
     assert rank["description"] == fields()["lora_rank"].en
     assert {"type": "null"} in schema["properties"]["lora_alpha"]["anyOf"]
-    assert schema["properties"]["early_stopping"]["enum"] == [None, "", [], {}, False]
+    assert schema["properties"]["packing"]["enum"] == [None, "", [], {}, False]
     assert schema["properties"]["stage"]["anyOf"] == [{"type": "string", "enum": ["sft"]}]
     assert schema["properties"]["max_steps"]["anyOf"][0]["anyOf"][0] == {"enum": [-1]}

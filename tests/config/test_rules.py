@@ -238,3 +238,45 @@ def test_each_command_says_which_line_is_missing(given, tmp_path):
     with pytest.raises(InputError) as caught:
         require(given("model_name_or_path: m\ndataset: d\noutput_dir: o\ndo_train: false"), "train")
     assert (caught.value.id, caught.value.where) == ("config.nothing-to-do", f"{tmp_path}/run.yaml:4")
+
+
+BEST = "val_size: 2\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "strategy", "keeps"),
+    [
+        ("early_stopping: true\n", "epoch", True),
+        ("early_stopping: true\neval_steps: 5\n", "steps", True),
+        ("early_stopping: true\neval_strategy: steps\n", "steps", True),
+        ("early_stopping: true\nload_best_model_at_end: false\n", "epoch", False),
+        ("early_stopping_steps: 4\n", "epoch", True),
+        ("load_best_model_at_end: true\n", "epoch", True),
+        ("eval_strategy: epoch\n", "epoch", False),
+    ],
+)
+def test_looking_for_the_best_model_asks_for_measurements(given, text, strategy, keeps):
+    run = given(BEST + text)
+    assert (run.evaluation.eval_strategy, run.evaluation.best.keeps_best) == (strategy, keeps)
+    if "early_stopping_steps" in text:
+        assert (run.evaluation.best.early_stopping, run.evaluation.best.early_stopping_patience) == (True, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        ("early_stopping: true\n", "config.no-validation-data"),
+        ("load_best_model_at_end: true\n", "config.no-validation-data"),
+        (BEST + "early_stopping: true\neval_strategy: no\n", "config.best-never-measured"),
+        (BEST + "early_stopping: true\ngreater_is_better: true\n", "config.best-is-worst"),
+        (BEST + "early_stopping: true\nearly_stopping_patience: 0\n", "config.wrong-value"),
+        (BEST + "early_stopping: true\nmetric_for_best_model: accuracy\n", "config.planned-value"),
+    ],
+)
+def test_a_best_model_that_cannot_be_found_is_refused(refused, text, id):
+    assert [problem.id for problem in refused(text)] == [id]
+
+
+def test_patience_without_early_stopping_is_worth_a_line(given):
+    (notice,) = given("early_stopping_patience: 5\n").notices
+    assert (notice.id, notice.values["key"]) == ("config.unused-key", "early_stopping_patience")

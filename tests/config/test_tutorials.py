@@ -205,16 +205,19 @@ trust_remote_code: true
     ),
 }
 
-REFUSED = {
-    "early stopping": (
-        """
+ACCEPTED["early stopping, with rows to measure"] = (
+    """
 early_stopping: true
 early_stopping_patience: 3
 metric_for_best_model: "eval_loss"
 greater_is_better: false
+val_size: 0.1
 """,
-        ["early_stopping", "early_stopping_patience"],
-    ),
+    {"early_stopping": True, "early_stopping_patience": 3, "greater_is_better": False, "eval_strategy": "epoch"},
+    [],
+)
+
+REFUSED = {
     "quantisation": (
         """
 quantization_config:
@@ -258,7 +261,7 @@ deepspeed:
 
 
 def test_all_fragments_are_here():
-    assert (len(ACCEPTED), len(REFUSED)) == (17, 4)
+    assert (len(ACCEPTED), len(REFUSED)) == (18, 3)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

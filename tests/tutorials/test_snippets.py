@@ -145,6 +145,33 @@ def test_a_configuration_as_printed_is_understood_and_trained_with(
         assert understood[key] == (float(value) if isinstance(understood[key], float) else value), key
 
 
+def test_early_stopping_as_printed_stops_a_run_that_gets_no_better(
+    inventory: Mapping[str, Any], command: Command, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Rows learned by heart make the validation loss rise: after three measurements that are no better, it ends."""
+    entry = inventory["002/yaml-early-stopping"]
+    (tmp_path / "printed.yaml").write_text(entry.yaml, encoding="utf-8")
+    for name, answer in (("train", "yes"), ("eval", "not at all")):
+        rows = [{"prompt": f"Question {number}", "response": answer} for number in range(4)]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows), encoding="utf-8")
+    more = {"dataset": "train.json", "eval_dataset": "eval.json", "learning_rate": 0.01, "eval_steps": 4}
+    given = words(tiny_model, "out", max_steps=200, save_steps=3, finetuning_type="full", **more)
+    assert command("train", "printed.yaml", *given) == 0
+    said, understood = capsys.readouterr().out, resolved(tmp_path / "out")
+    assert {key: understood[key] for key in yaml.safe_load(entry.yaml)} == yaml.safe_load(entry.yaml)
+    assert "stopped early after step" in said
+    assert "3 evaluations in a row" in said
+    log = (tmp_path / "out" / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
+    losses = {line["current_steps"]: line["eval_loss"] for line in map(json.loads, log) if "eval_loss" in line}
+    best = min(losses, key=lambda step: losses[step])
+    assert max(losses) == best + 3 * 4 < 200
+    assert f"the result has the weights of step {best}" in said
+    record = json.loads((tmp_path / "out" / "best" / "best.json").read_text(encoding="utf-8"))
+    assert (record["step"], record["metrics"]["eval_loss"]) == (best, losses[best])
+    published = (tmp_path / "out" / "model.safetensors").read_bytes()
+    assert published == (tmp_path / "out" / "best" / "model.safetensors").read_bytes()
+
+
 def test_the_shape_that_a_file_states_is_compared_with_the_model(
     entry: Any, command: Command, tiny_hunyuan: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,14 +75,32 @@ def validation_has_data(run: Run) -> Iterator[Said]:
     if evaluation.do_eval and evaluation.eval_strategy == "no":
         yield Said("config.two-evaluations", ("do_eval", "eval_strategy"), {})
     if not (data.val_size or data.eval_dataset):
-        asked = {"do_eval": "true"} if evaluation.do_eval else {"eval_strategy": evaluation.eval_strategy}
+        wanted = "do_eval" if evaluation.do_eval else evaluation.best.asked_by
+        asked = {wanted: "true"} if wanted else {"eval_strategy": evaluation.eval_strategy}
         for key, found in asked.items():
             if found != "no":
                 about = (key, "eval_strategy", "val_size", "eval_dataset")
                 yield Said("config.no-validation-data", about, {"key": key, "found": found})
-    elif evaluation.eval_strategy == "no" and not evaluation.do_eval:
+    elif evaluation.eval_strategy == "no" and not evaluation.do_eval and not evaluation.best.asked_by:
         key = "val_size" if data.val_size else "eval_dataset"
         yield Said("config.never-measured", (key, "eval_strategy", "do_eval"), {"key": key}, severity="warning")
+
+
+def the_best_is_measured(run: Run) -> Iterator[Said]:
+    best = run.evaluation.best
+    if best.asked_by and run.evaluation.eval_strategy == "no":
+        yield Said("config.best-never-measured", (best.asked_by, "eval_strategy"), {"key": best.asked_by})
+    if best.greater_is_better:
+        keys = ("greater_is_better", "metric_for_best_model")
+        yield Said("config.best-is-worst", keys, {"metric": best.metric_for_best_model})
+    if not best.asked_by:
+        for key in ("metric_for_best_model", "greater_is_better"):
+            if key in best.model_fields_set:
+                yield _unused(key, "load_best_model_at_end", "false")
+    if not best.early_stopping:
+        for key in ("early_stopping_patience", "early_stopping_threshold"):
+            if getattr(best, key) != type(best).model_fields[key].default:
+                yield _unused(key, "early_stopping", "false")
 
 
 def one_warmup(run: Run) -> Iterator[Said]:
@@ -156,6 +174,7 @@ RULES: tuple[Rule, ...] = (
     one_precision,
     one_source_of_validation,
     validation_has_data,
+    the_best_is_measured,
     one_warmup,
     method_fits,
     answers_can_be_drawn,

@@ -84,11 +84,16 @@ def _mixed_precision(value: Any) -> Mapping[str, Any]:
     raise UnreadableError
 
 
+def _early_stopping_steps(value: Any) -> Mapping[str, Any]:
+    return {"early_stopping": True, "early_stopping_patience": value}
+
+
 TRANSLATED: Mapping[str, tuple[str, Translation]] = {
     "use_lora": ("true | false", _use_lora),
     "disable_gradient_checkpointing": ("true | false", _disable_gradient_checkpointing),
     "use_cpu": ("true | false", _use_cpu),
     "no_cuda": ("true | false", _use_cpu),
+    "early_stopping_steps": ("int >= 1", _early_stopping_steps),
     "mixed_precision": ("no | bf16 | fp16", _mixed_precision),
 }
 """Another name and another way to say the value: what the value is, and the keys that it stands for."""
@@ -185,11 +190,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
     },
     "config.planned-thinking": {
         "enable_thinking": (True,), "preserve_thinking": NO, "tool_format": (),
-    },
-    "config.planned-best-model": {
-        "early_stopping": NO, "early_stopping_patience": (0,), "early_stopping_threshold": (0,),
-        "early_stopping_steps": (0,), "load_best_model_at_end": NO, "metric_for_best_model": ("eval_loss", "loss"),
-        "greater_is_better": NO,
     },
     "config.planned-distributed": {
         "deepspeed": (), "fsdp": NO, "fsdp_config": (), "fsdp_min_num_params": (0,),

@@ -51,6 +51,7 @@ class Bench:
 
 def plan_of(run: Run, precision: Precision) -> FitPlan:
     training, optimizer, schedule = run.training, run.training.optimizer, run.training.schedule
+    best = run.evaluation.best
     return FitPlan(
         num_train_epochs=training.num_train_epochs,
         max_steps=training.max_steps,
@@ -71,6 +72,11 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
         eval_steps=run.evaluation.eval_steps or run.logging.logging_steps,
         save_strategy=run.saving.save_strategy,
         save_steps=run.saving.save_steps,
+        keep_best=best.keeps_best,
+        early_stopping_patience=best.early_stopping_patience if best.early_stopping else None,
+        early_stopping_threshold=best.early_stopping_threshold,
+        metric_for_best_model=best.metric_for_best_model,
+        greater_is_better=bool(best.greater_is_better),
     )
 
 

@@ -9,6 +9,7 @@ It knows nothing of the loop; that files are whole or absent is the work of `sto
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ MASTER = "master/"
 OPTIMIZER = "optimizer.safetensors"
 RANDOMNESS = "rng.safetensors"
 STATE = "trainer_state.json"
+BEST = "best"
+RECORD = "best.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class State:
 
     optimizer: `exp_avg/<name>` and the like. meter: the figures since the last log line, so that the
     line after a resume is the mean of all its steps. evaluation_due: a signal came before it was done.
+    best: the best evaluation so far, and how many were made since.
     """
 
     step: int
@@ -49,6 +53,7 @@ class State:
     source: Mapping[str, int]
     meter: Mapping[str, Any]
     evaluation_due: bool = False
+    best: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ class Checkpoints:
         storage.sweep(self.folder)
         folder, broken, findings = self._choose(storage.find_newest)
         if folder is None:
-            return Found(None, None, tuple(findings))
+            return Found(None, None, (*findings, *self._put_best_away()))
         if isinstance(self.resume, str):
             storage.verify(folder)
         state = _load(folder)
@@ -114,6 +119,48 @@ class Checkpoints:
         storage.publish_files(self.folder, lambda aside: self.save_model(aside, masters))
         return self.folder
 
+    def keep_best(self, masters: Mapping[str, Tensor], record: Mapping[str, Any]) -> Path:
+        """The weights of the best evaluation so far, in `best/`, beside its step and figures."""
+
+        def write(aside: Path) -> None:
+            self.save_model(aside, masters)
+            (aside / RECORD).write_text(json.dumps(dict(record), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+        storage.write_directory(self.folder / BEST, write, replace=True)
+        return self.folder / BEST
+
+    def best(self) -> Mapping[str, Any] | None:
+        """The record of `best/`, whose files look whole; None when none was kept."""
+        folder = self.folder / BEST
+        if not (folder / RECORD).is_file():
+            return None
+        storage.glance(folder)
+        record: dict[str, Any] = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return record
+
+    def publish_best(self) -> Path:
+        """The result of the run: the files of `best/`, all of whose bytes are as they were written."""
+        storage.verify(self.folder / BEST)
+
+        def copy(aside: Path) -> None:
+            shutil.copytree(
+                self.folder / BEST, aside, ignore=shutil.ignore_patterns(RECORD, MANIFEST), dirs_exist_ok=True
+            )
+
+        storage.publish_files(self.folder, copy)
+        return self.folder
+
+    def _put_best_away(self) -> list[Finding]:
+        """A run that starts anew must not publish what another one kept."""
+        folder = self.folder / BEST
+        if not (folder / RECORD).is_file():
+            return []
+        if self.overwrite:
+            storage.remove_directory(folder)
+            return []
+        moved = folder.rename(_free_name(self.folder / f"superseded-{BEST}"))
+        return [Finding("trainer.best-put-away", "note", str(folder), {"moved": moved.name})]
+
     def _write(self, folder: Path, state: State) -> None:
         self.save_model(folder, state.masters)
         tensors = {f"{MASTER}{name}": value for name, value in state.masters.items()} | dict(state.optimizer)
@@ -127,6 +174,7 @@ class Checkpoints:
             "source": dict(state.source),
             "meter": dict(state.meter),
             "evaluation_due": state.evaluation_due,
+            "best": dict(state.best),
             "identity": dict(self.identity),
             "settings": dict(self.settings),
         }
@@ -216,6 +264,7 @@ def _load(folder: Path) -> State:
         source=facts["source"],
         meter=facts["meter"],
         evaluation_due=facts["evaluation_due"],
+        best=facts.get("best", {}),  # written by earlier releases without it
     )
 
 

@@ -19,10 +19,11 @@ from typing import Generic, NoReturn
 import torch
 from torch import Tensor
 
-from llama_factory.errors import DivergedError, Interrupted, LlamaFactoryError
+from llama_factory.errors import DivergedError, Interrupted, LlamaFactoryError, MachineError
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import randomness
 from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.best import Best
 from llama_factory.trainer.checkpoints import Checkpoints, State
 from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.meter import Meter
@@ -38,7 +39,8 @@ class FitResult:
     """What became of the run.
 
     first_step, step: where this process began and ended. loss: mean over its steps, None if it had none to do.
-    masters: the trained values in fp32 by parameter name. metrics: of the last evaluation.
+    masters: the values after the last step in fp32 by parameter name. metrics: of the last evaluation, or of the best
+    one where `best_step` says that the result in `folder` has its weights. stopped_early: before the plan's end.
     """
 
     first_step: int
@@ -51,6 +53,8 @@ class FitResult:
     metrics: Mapping[str, float]
     resumed_from: Path | None
     folder: Path | None
+    best_step: int | None = None
+    stopped_early: bool = False
 
 
 def fit(
@@ -74,9 +78,13 @@ def fit(
         listeners = Listeners(observers)
         optimizer = Optimizer(masters, policy.module, plan)
         meter = Meter(total, time.monotonic())
+        best = Best(
+            plan.metric_for_best_model, plan.greater_is_better, plan.early_stopping_patience,
+            plan.early_stopping_threshold,
+        )  # fmt: skip
         loop = _Loop(
             policy, source, objective, plan, listeners, checkpoints, evaluate, origin,
-            stop, masters, optimizer, meter, total,
+            stop, masters, optimizer, meter, best, total,
         )  # fmt: skip
         try:
             loop.begin()
@@ -104,6 +112,7 @@ class _Loop(Generic[P]):
     masters: Masters
     optimizer: Optimizer
     meter: Meter
+    best: Best
     total: int
     first_step: int = 0
     step: int = 0
@@ -130,7 +139,7 @@ class _Loop(Generic[P]):
         self.policy.module.train()
         if self.evaluation_due:
             self._evaluate()
-        while self.step < self.total:
+        while self.step < self.total and not self.best.hopeless:
             if self.stop.requested:
                 self._leave()
             source_state, random_state = self.source.state(), randomness.capture()
@@ -145,10 +154,26 @@ class _Loop(Generic[P]):
             self.meter.add(loss, step.tokens, time.monotonic() - began)
             self.source.on_update(self.step)
             self._after(loss, norm, rate)
+        if self.best.hopeless and self.step < self.total:
+            self._stop_early()
+
+    def _stop_early(self) -> None:
+        """Say why, and keep that it was so: the same command again must not train on."""
+        if self.plan.save_strategy != "no" and self._has_news():
+            self._save()
+        values = {
+            "step": self.step,
+            "total": self.total,
+            "metric": self.best.metric,
+            "waited": self.best.waited,
+            "best": "-" if self.best.value is None else f"{self.best.value:.4f}",
+            "best_step": self.best.step,
+        }
+        self.listeners.noticed(Finding("trainer.stopped-early", "note", values=values))
 
     def finish(self) -> FitResult:
         self._refuse_broken_weights()
-        folder = self.checkpoints.publish(self.masters.tensors()) if self.checkpoints else None
+        folder, best_step = self._publish()
         return FitResult(
             first_step=self.first_step,
             step=self.step,
@@ -160,7 +185,22 @@ class _Loop(Generic[P]):
             metrics=self.metrics,
             resumed_from=self.resumed_from,
             folder=folder,
+            best_step=best_step,
+            stopped_early=self.best.hopeless and self.step < self.total,
         )
+
+    def _publish(self) -> tuple[Path | None, int | None]:
+        """Where the result lies, and the step of the best evaluation if it has those weights."""
+        if not self.checkpoints:
+            return None, None
+        record = self.checkpoints.best() if self.plan.keep_best else None
+        if record is None:
+            return self.checkpoints.publish(self.masters.tensors()), None
+        folder, self.metrics = self.checkpoints.publish_best(), record["metrics"]
+        metric = self.plan.metric_for_best_model
+        values = {"step": record["step"], "metric": metric, "value": f"{self.metrics[metric]:.4f}"}
+        self.listeners.noticed(Finding("trainer.best-published", "note", str(folder), values))
+        return folder, record["step"]
 
     def _update(self, step: Step, rate: float) -> tuple[StepLoss, float]:
         """One update of the weights, or an error before it."""
@@ -222,6 +262,26 @@ class _Loop(Generic[P]):
             if not math.isfinite(value):
                 values = {"name": name, "found": value, "step": self.step}
                 self.listeners.noticed(Finding("trainer.evaluation-not-finite", "warning", values=values))
+        if self.plan.keep_best or self.plan.early_stopping_patience is not None:
+            self._compare(metrics)
+
+    def _compare(self, metrics: Mapping[str, float]) -> None:
+        """Keep the weights if no evaluation was better.
+
+        After a resume `best/` may come from a step that is made again now: it is replaced by what is as good, and
+        never by what is worse.
+        """
+        if not self.best.judge(metrics, self.step) or not self.plan.keep_best or not self.checkpoints:
+            return
+        kept, value = None, metrics[self.best.metric]
+        with suppress(MachineError):  # a broken one is replaced
+            kept = self.checkpoints.best()
+        if kept is not None and self.best.gain(value, kept["metrics"][self.best.metric]) < 0:
+            return
+        self._refuse_broken_weights()
+        finite = {name: figure for name, figure in metrics.items() if math.isfinite(figure)}
+        record = {"step": self.step, "epoch": self.epoch, "metrics": finite}
+        self.listeners.saved(self.step, self.checkpoints.keep_best(self.masters.tensors(), record))
 
     def _save(self, state: State | None = None) -> None:
         if not self.checkpoints:
@@ -263,12 +323,14 @@ class _Loop(Generic[P]):
             source=self.source.state(),
             meter=self.meter.state(time.monotonic()),
             evaluation_due=self.evaluation_due,
+            best=self.best.state(),
         )
 
     def _restore(self, state: State) -> None:
         self.step = self.first_step = state.step
         self.epoch = state.epoch
         self.evaluation_due = state.evaluation_due
+        self.best.restore(state.best)
         self.masters.load(state.masters)
         self.optimizer.load(state.optimizer)
         self.source.restore(state.source)

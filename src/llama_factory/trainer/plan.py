@@ -17,7 +17,11 @@ Strategy = Literal["no", "steps", "epoch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitPlan:
-    """`master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16."""
+    """`master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16.
+
+    keep_best: the result has the weights of the best evaluation (`load_best_model_at_end`), not the last ones.
+    early_stopping_patience: None never stops early.
+    """
 
     num_train_epochs: float = 3.0
     max_steps: int = -1
@@ -41,6 +45,12 @@ class FitPlan:
     eval_steps: int = 500
     save_strategy: Strategy = "steps"
     save_steps: int = 500
+
+    keep_best: bool = False
+    early_stopping_patience: int | None = None
+    early_stopping_threshold: float = 0.0
+    metric_for_best_model: str = "eval_loss"
+    greater_is_better: bool = False
 
     def total_steps(self, steps_per_epoch: int) -> int:
         """`max_steps` when it is given, else the epochs' worth, a broken last epoch rounded up to a step."""

@@ -185,6 +185,60 @@ class Training(Section):
     schedule: Schedule = Schedule()
 
 
+class Best(Section):
+    title = ("the best model", "最佳模型")
+
+    early_stopping: Annotated[bool, Flag()] = key(
+        False,
+        en="Stop when the validation loss gets no better. Where eval_strategy does not say when: after every epoch.",
+        zh="验证损失不再变好时停止；未给出 eval_strategy 时每轮之后测量。",
+    )
+    early_stopping_patience: Annotated[int, Whole(at_least=1)] = key(
+        3,
+        en="With early_stopping: how many measurements in a row may be no better than the best.",
+        zh="early_stopping 时，允许连续多少次测量不优于最好的一次。",
+        unit="measurements",
+    )
+    early_stopping_threshold: Annotated[float, Number(at_least=0)] = key(
+        0.0,
+        en="With early_stopping: a gain that is not larger than this does not count.",
+        zh="early_stopping 时，不超过此值的改善不计。",
+    )
+    load_best_model_at_end: Annotated[bool | None, Flag()] = key(
+        None,
+        en="The result has the weights of the best measurement, also kept in output_dir/best. Nothing given: with "
+        "early_stopping.",
+        zh="结果采用验证最好时的权重（同时保存在 output_dir/best）；不填则随 early_stopping。",
+    )
+    metric_for_best_model: Annotated[
+        Literal["eval_loss"],
+        Choice(
+            ("eval_loss",),
+            planned=("accuracy", "eval_accuracy", "eval_bleu-4", "eval_rouge-1", "eval_rouge-2", "eval_rouge-l"),
+            also={"loss": "eval_loss"},
+        ),
+    ] = key(
+        "eval_loss",
+        en="What the best model is the best by.",
+        zh="以哪个指标判断最佳模型。",
+    )
+    greater_is_better: Annotated[bool | None, Flag()] = key(
+        None,
+        en="Whether a larger metric_for_best_model is better. For a loss only false makes sense.",
+        zh="metric_for_best_model 是否越大越好；对损失只能为 false。",
+    )
+
+    @property
+    def keeps_best(self) -> bool:
+        """`load_best_model_at_end`, with its default filled in."""
+        return self.early_stopping if self.load_best_model_at_end is None else self.load_best_model_at_end
+
+    @property
+    def asked_by(self) -> str:
+        """The key that needs measurements, if any does."""
+        return "early_stopping" if self.early_stopping else "load_best_model_at_end" if self.keeps_best else ""
+
+
 class Evaluation(Section):
     title = ("evaluation", "验证")
 
@@ -212,9 +266,14 @@ class Evaluation(Section):
     @model_validator(mode="before")
     @classmethod
     def _asked_for_without_a_time_means_every_epoch(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "eval_strategy" not in given and _is_true(given.get("do_eval")):
-            return {**given, "eval_strategy": "epoch"}
-        return given
+        if not isinstance(given, dict) or "eval_strategy" in given:
+            return given
+        best = given.get("best", {})
+        if any(_is_true(best.get(key)) for key in ("early_stopping", "load_best_model_at_end")):
+            return {**given, "eval_strategy": "epoch" if given.get("eval_steps") is None else "steps"}
+        return {**given, "eval_strategy": "epoch"} if _is_true(given.get("do_eval")) else given
+
+    best: Best = Best()
 
 
 def _is_true(value: object) -> bool:

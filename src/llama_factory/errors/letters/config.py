@@ -199,6 +199,18 @@ _TOGETHER: dict[str, Letter] = {
         zh="`do_eval: true` 要求测量验证数据，而 `eval_strategy: no` 表示从不测量。",
         zh_cure="请删除其中一行；`eval_strategy: epoch` 表示每轮之后测量。",
     ),
+    "config.best-never-measured": Letter(
+        en="`{key}: true` looks at the validation loss, and `eval_strategy: no` never measures it.",
+        en_cure="Remove one of the two lines; `eval_strategy: epoch` measures after every epoch.",
+        zh="`{key}: true` 需要验证损失，而 `eval_strategy: no` 表示从不测量。",
+        zh_cure="请删除其中一行；`eval_strategy: epoch` 表示每轮之后测量。",
+    ),
+    "config.best-is-worst": Letter(
+        en="`greater_is_better: true` would take the model with the highest `{metric}` for the best one.",
+        en_cure="Remove the line: of a loss, less is better.",
+        zh="`greater_is_better: true` 会把 `{metric}` 最高的模型当作最佳模型。",
+        zh_cure="请删除该行：损失越低越好。",
+    ),
     "config.two-warmups": Letter(
         en="`warmup_ratio` and `warmup_steps` are both given.",
         en_cure="Keep the one you mean.",

@@ -25,6 +25,26 @@ LETTERS: dict[str, Letter] = {
         zh="收到第二个信号，在第 {step} 步后立即停止。最近的完整检查点：{kept}。",
         zh_cure="在同一命令后加上 `resume_from_checkpoint=true` 即可从该检查点继续，其后的步骤会重新训练。",
     ),
+    "trainer.stopped-early": Letter(
+        en="stopped early after step {step} of {total}: {waited} evaluations in a row gave no better `{metric}` than "
+        "{best} at step {best_step}.",
+        en_cure="Raise `early_stopping_patience` to train longer.",
+        zh="在第 {step} 步（共 {total} 步）后提前停止：连续 {waited} 次评估的 `{metric}` 都不优于"
+        "第 {best_step} 步的 {best}。",
+        zh_cure="如需训练更久，请增大 `early_stopping_patience`。",
+    ),
+    "trainer.best-published": Letter(
+        en="the result has the weights of step {step}, the best of the run: {metric} {value}.",
+        en_cure="Give `load_best_model_at_end: false` to get the last ones instead.",
+        zh="结果采用第 {step} 步的权重，为本次训练中最好的：{metric} {value}。",
+        zh_cure="如需最后一步的权重，请设置 `load_best_model_at_end: false`。",
+    ),
+    "trainer.best-put-away": Letter(
+        en="this folder holds the best weights of an earlier run. It is kept as {moved}.",
+        en_cure="Delete it if you no longer need it.",
+        zh="该文件夹中是先前一次训练的最佳权重，已改名保留为 {moved}。",
+        zh_cure="若不再需要，可将其删除。",
+    ),
     # Numbers that no update may be made of.
     "trainer.loss-not-finite": Letter(
         en="the loss of step {step} is {found}, and no update was made of it. Its rows: {rows}.",

@@ -88,12 +88,6 @@ FEATURES: dict[str, Letter] = {
         zh="思考模式的选择与工具模板",
         zh_cure="请删除该行；数据按模板原样渲染。",
     ),
-    "config.planned-best-model": Letter(
-        en="stopping early and keeping the best checkpoint",
-        en_cure="Remove the line; with validation data and `eval_strategy: steps` you see which checkpoint is best.",
-        zh="提前停止与保留最佳检查点",
-        zh_cure="请删除该行；设置验证数据与 `eval_strategy: steps` 后可看出哪个检查点最好。",
-    ),
     "config.planned-distributed": Letter(
         en="training with several processes or sharded weights",
         en_cure="Remove the line and train in one process; `gradient_accumulation_steps` makes large batches.",
