@@ -125,8 +125,8 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
 @pytest.mark.faults
 def test_a_forked_child_that_survives_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
     code = HOLD.replace(
-        "    print(", "    import os\n    if not os.fork():\n        time.sleep(60)\n        os._exit(0)\n    print("
-    )
+        "    print(", "    import os\n    if os.fork():\n        time.sleep(60)\n    print("
+    )  # the child speaks
     holder = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
