@@ -93,10 +93,10 @@ def show(report: Report, screen: Screen) -> None:
         _show_row(sample, screen)
     screen.line()
     for severity in WORST_FIRST:
-        for one in report.findings:
-            if one.severity == severity:
-                _show_finding(one, screen)
-    counts = {f"{name}s": sum(one.severity == name for one in report.findings) for name in WORST_FIRST}
+        for finding in report.findings:
+            if finding.severity == severity:
+                _show_finding(finding, screen)
+    counts = {f"{name}s": sum(found.severity == name for found in report.findings) for name in WORST_FIRST}
     screen.line(said("check.result", screen.language, **counts))
 
 
