@@ -56,9 +56,9 @@ WORDS = {
         "train": "2/3  llamafactory-cli train {yaml}",
         "after": "3/3  再问训练后的模型同样的问题",
         "question": "问题", "was": "训练前", "is": "训练后",
-        "changed": "它对自己的认识变了:{name},由 {maker} 开发。",
-        "same": "训练后的模型被问到自己时,应当说出 {name} 或 {maker},实际回答:\n{found}\n"
-        "请查看 {plot} 里的损失曲线:如果损失下降了,请检查 data/identity.json 的内容是否符合预期。",
+        "changed": "它对自己的认识变了：{name}，由 {maker} 开发。",
+        "same": "训练后的模型被问到自己时，应当说出 {name} 或 {maker}，实际回答：\n{found}\n"
+        "请查看 {plot} 里的损失曲线：如果损失下降了，请检查 data/identity.json 的内容是否符合预期。",
         "where": "结果在哪里", "adapter": "适配器", "plot": "损失曲线", "log": "日志", "config": "完整配置",
         "next": "接下来", "activate": "先运行", "chat": "和它对话", "export": "合并",
         "time": "整个演示用时 {minutes} 分 {seconds:02d} 秒。",
