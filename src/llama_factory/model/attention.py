@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from llama_factory.errors import OurFault
-from llama_factory.model.isolated import isolated_attention
 
 NAME = "llama_factory"
 
@@ -60,10 +59,8 @@ def attend(
         out = _by_definition(query, key, value, attention_mask, causal, dropout, scaling, softcap, s_aux)
         return out.transpose(1, 2).contiguous(), None
     lengths = cu_seq_lens_q.diff().tolist()
-    if softcap is None and s_aux is None and dropout == 0.0 and query.device.type == "cpu":
-        return isolated_attention(query, key, value, lengths, scaling, sliding_window), None
-    done = []
     rows = zip(*(torch.split(it, lengths, dim=2) for it in (query, key, value)), lengths, strict=True)
+    done = []
     for q, k, v, length in rows:
         window = _window(length, sliding_window, q.device)
         if softcap is None and s_aux is None:

@@ -41,7 +41,7 @@ class Want(str, Enum):
 LOGPROBS = frozenset({Want.LOGPROBS})
 
 ALLOWED_EXACT = 1e-3
-ALLOWED_HALF = 0.25
+ALLOWED_HALF = 5e-2
 """Mean difference of a log-probability between two ways: rounding stays below, rows that meet stay above."""
 
 
