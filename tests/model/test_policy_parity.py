@@ -67,7 +67,7 @@ def gradients(model, loss):
     return dict(zip(named, torch.autograd.grad(loss, list(named.values())), strict=True))
 
 
-def assert_same(model, batch: Batch, splits, within=1e-5):
+def assert_same(model, batch: Batch, splits):
     logprob_S = padded_plain(model, batch)
     plain = gradients(model, -logprob_S.mean())
     assert len(plain) >= 42
@@ -80,10 +80,10 @@ def assert_same(model, batch: Batch, splits, within=1e-5):
             for name, grad in gradients(model, -found.sum() / len(logprob_S)).items():
                 ours[name] += grad
             expected = torch.cat([row_of(batch, logprob_S, r) for r in picked])
-            assert (found - expected).abs().max() / expected.abs().max() < within
+            assert (found - expected).abs().max() / expected.abs().max() < 1e-5
         largest = max(float(g.norm()) for g in plain.values())
         for name, grad in plain.items():
-            assert (ours[name] - grad).norm() / max(float(grad.norm()), 1e-2 * largest) < within, name
+            assert (ours[name] - grad).norm() / max(float(grad.norm()), 1e-2 * largest) < 1e-5, name
 
 
 def row_of(batch: Batch, logprob_S, r: int):
@@ -99,15 +99,6 @@ def test_a_tiny_llama_with_lora_equals_the_padded_batch_however_it_is_split():
 @pytest.mark.real
 @pytest.mark.slow
 def test_the_real_model_with_lora_equals_the_padded_batch(real_model: Path):
-    """In float32 the gradient as a whole; adapter by adapter in float64, since thirty layers of float32 rounding
-    are themselves 2e-5 away from that (measured for the plain side)."""
     model = with_lora(AutoModelForCausalLM.from_pretrained(real_model, dtype=torch.float32))
     batch, _ = rows((40, 25, 61), vocabulary=49152)
-    logprob_S = padded_plain(model, batch)
-    plain = gradients(model, -logprob_S.mean())
-    found = Policy(model).forward(batch).logprob_S
-    ours = gradients(model, -found.mean())
-    assert (found - logprob_S).abs().max() / logprob_S.abs().max() < 1e-5
-    whole = torch.cat([grad.flatten() for grad in plain.values()])
-    assert (torch.cat([grad.flatten() for grad in ours.values()]) - whole).norm() / whole.norm() < 1e-5
-    assert_same(model.double(), batch, ([[0, 1, 2]], [[2], [1, 0]]), within=1e-11)
+    assert_same(model, batch, ([[0, 1, 2]], [[2], [1, 0]]))
