@@ -57,7 +57,12 @@ def test_the_least_releases_are_those_that_the_package_asks_for() -> None:
     assert {name: wanted[name] for name in LEAST} == dict(LEAST)
 
 
-def test_the_pins_are_those_that_env_prints() -> None:
-    from llama_factory.apps.lookup import PINS as PRINTED
+def test_env_names_every_release_that_a_tutorial_pins(capsys, monkeypatch) -> None:
+    from llama_factory.apps.cli import main
 
-    assert tuple(f"{name} {', '.join(releases)}" for name, releases in PINS.items()) == PRINTED
+    monkeypatch.delenv("DISABLE_VERSION_CHECK", raising=False)
+    assert main(["env"]) == 0
+    said = capsys.readouterr().out
+    releases = [release for pinned in PINS.values() for release in pinned]
+    assert len(releases) == 9
+    assert [release for release in releases if release not in said] == []

@@ -28,17 +28,15 @@ def env(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     """The machine and the versions; DISABLE_VERSION_CHECK silences the word about the tutorials' pins."""
     at_most("env", words, 0, screen)
     from llama_factory import machine
+    from llama_factory.utils import PINS
 
     rows = machine.environment()
     screen.table(rows, indent="")
     if environ.get("DISABLE_VERSION_CHECK", "").lower() not in ("1", "true", "y", "yes", "on"):
         screen.line()
-        screen.paragraph(said("env.pins", screen.language, pins="; ".join(PINS)))
+        pins = "; ".join(f"{name} {', '.join(releases)}" for name, releases in PINS.items())
+        screen.paragraph(said("env.pins", screen.language, pins=pins))
     return 0
-
-
-PINS = ("torch 2.0.1, 2.2.1, 2.6.0", "transformers 4.30.2, 4.38.1, 4970b23", "accelerate 0.20.3, 1.2.1", "peft 0.15.1")
-"""Versions that the tutorials tell their readers to install; the commands here do not depend on them."""
 
 
 def init(words: Sequence[str], screen: Screen, environ: Environ) -> int:

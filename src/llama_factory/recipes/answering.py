@@ -28,11 +28,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Answerer:
-    """model_settings: the model's own `generation_config`, which decides what nobody asked for."""
+    """model_settings: the model's own `generation_config`, which decides what nobody asked for.
+
+    window: tokens that the model can look back on; a few kinds name no limit.
+    """
 
     renderer: Renderer
     engine: TransformersEngine
     model_settings: Any
+    window: int | None
 
     def sampling(self, run: Run) -> Sampling:
         """How tokens are chosen for this run: drawn anew each time, unless it gives a `seed`."""
@@ -67,7 +71,10 @@ def answerer_of(run: Run, say: Say, language: Language) -> Answerer:
     if folders.adapters:
         said += adapters.open(model, folders.adapters, folders.base).said
     tell(say, (*said, *renderer.notices), language)
-    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), cast(Any, model).generation_config)
+    described = cast(Any, model)
+    limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
+    window = limit if isinstance(limit, int) and limit > 0 else None
+    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), described.generation_config, window)
 
 
 def number_format(run: Run, base: Path, device: str) -> str:
