@@ -23,11 +23,11 @@ ADAPTER = "adapter_config.json"
 
 def open_session(run: Run, screen: Screen) -> Session:
     """Everything that a question needs, loaded; what was found on the way is told on `screen`."""
-    screen.note(said("chat.loading", screen.language, model=run.model.model_name_or_path))
     from llama_factory.generation import decode_stream
     from llama_factory.recipes.answering import answerer_of
 
-    answerer = answerer_of(run, screen.note, screen.language)
+    words = said("chat.loading", screen.language, model=run.model.model_name_or_path)
+    answerer = answerer_of(run, screen.note, screen.language, loading=lambda: screen.note(words))
     introduce(run, screen)
     return Session(
         renderer=answerer.renderer,

@@ -6,7 +6,7 @@ In: a `Run`. Out: an `Answerer`, which turns one prompt into one answer. What wa
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -59,10 +59,14 @@ class Answerer:
         return text if finish.reason == "stop" else text.rstrip(UNFINISHED)
 
 
-def answerer_of(run: Run, say: Say, language: Language) -> Answerer:
-    """Base, adapters, tokenizer and template of `run`, loaded for answering."""
+def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[], None] = lambda: None) -> Answerer:
+    """Base, adapters, tokenizer and template of `run`, loaded for answering.
+
+    loading: called once all of them are found, before what takes time.
+    """
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
+    loading()
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)
     said = list[Finding]()
