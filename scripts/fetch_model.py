@@ -17,8 +17,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from llama_factory import storage
@@ -53,12 +55,32 @@ def fetch(target: Path) -> Path:
         if storage.glance(target) == storage.glance(cached):
             return target
     cache.mkdir(parents=True, exist_ok=True)
-    with storage.Lock(cache):
+    with alone_in(cache):
         if not whole(cached):
             make(cached)
     print(f"Putting {NAME} into {shown(target)}", flush=True)
     storage.write_directory(target, lambda folder: link(cached, folder), replace=True)
     return target
+
+
+@contextmanager
+def alone_in(cache: Path, patience_s: float = 1800.0) -> Iterator[None]:
+    """The cache to ourselves. Another checkout may be fetching the same model: its work is worth waiting for."""
+    with ExitStack() as held:
+        deadline = time.monotonic() + patience_s
+        told = False
+        while True:
+            try:
+                held.enter_context(storage.Lock(cache))
+                break
+            except MachineError as error:
+                if error.id != "storage.locked" or time.monotonic() > deadline:
+                    raise
+            if not told:
+                print(f"Waiting for another process that prepares {NAME}", flush=True)
+                told = True
+            time.sleep(0.2)
+        yield
 
 
 def key() -> str:
