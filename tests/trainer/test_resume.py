@@ -54,8 +54,8 @@ def bits(folder: Path) -> dict[str, bytes]:
 
 
 def figures(folder: Path) -> list[dict[str, object]]:
-    """The log without its clocks."""
-    clocks = {"elapsed_time", "remaining_time", "tokens_per_second"}
+    """The log without what was measured of the machine."""
+    clocks = {"elapsed_time", "remaining_time", "tokens_per_second", "cpu_percent", "memory_gb", "memory_percent"}
     return [{key: value for key, value in line.items() if key not in clocks} for line in read(folder / LOG)]
 
 

@@ -1,7 +1,7 @@
 """This computer: what it is, what it computes in, how torch uses it best.
 
 In: the kernel's files and the configuration's switches. Out: values (`Machine`, `Precision`,
-`Memory`, a device name) and a process made ready for torch.
+`Memory`, `Usage`, a device name) and a process made ready for torch.
 Deliberately decides no method, and loads torch only where it is asked about torch.
 """
 
@@ -12,11 +12,14 @@ from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, memory
 from llama_factory.machine.tuning import keep_memory, torch_setup
 
+from llama_factory.machine.usage import Gauge, Usage
 __all__ = [
     "Machine",
+    "Gauge",
     "Memory",
     "Precision",
     "describe",
+    "Usage",
     "environment",
     "keep_memory",
     "memory",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 from llama_factory.errors import DivergedError, Interrupted, LlamaFactoryError, MachineError
+from llama_factory.machine import Gauge
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import randomness
 from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.advice import Advice
 from llama_factory.trainer.best import Best
 from llama_factory.trainer.checkpoints import Checkpoints, State
 from llama_factory.trainer.masters import Masters
@@ -77,14 +79,15 @@ def fit(
         total = plan.total_steps(source.steps_per_epoch)
         listeners = Listeners(observers)
         optimizer = Optimizer(masters, policy.module, plan)
-        meter = Meter(total, time.monotonic())
+        threads = torch.get_num_threads()
+        meter = Meter(total, time.monotonic(), Gauge(threads, _device(masters)))
         best = Best(
             plan.metric_for_best_model, plan.greater_is_better, plan.early_stopping_patience,
             plan.early_stopping_threshold,
         )  # fmt: skip
         loop = _Loop(
             policy, source, objective, plan, listeners, checkpoints, evaluate, origin,
-            stop, masters, optimizer, meter, best, total,
+            stop, masters, optimizer, meter, best, Advice(plan, threads, total), total,
         )  # fmt: skip
         try:
             loop.begin()
@@ -113,6 +116,7 @@ class _Loop(Generic[P]):
     optimizer: Optimizer
     meter: Meter
     best: Best
+    advice: Advice
     total: int
     first_step: int = 0
     step: int = 0
@@ -132,8 +136,8 @@ class _Loop(Generic[P]):
         trained = sum(value.numel() for value in self.masters.values.values())
         per_epoch = self.source.steps_per_epoch
         self.listeners.started(Start(self.step, self.total, per_epoch, trained, self.resumed_from))
-        for finding in (*(found.findings if found else ()), *self._standing(found.state if found else None)):
-            self.listeners.noticed(finding)
+        self.advice.begin(self.step)
+        self._notice((*(found.findings if found else ()), *self._standing(found.state if found else None)))
 
     def run(self) -> None:
         self.policy.module.train()
@@ -143,7 +147,7 @@ class _Loop(Generic[P]):
             if self.stop.requested:
                 self._leave()
             source_state, random_state = self.source.state(), randomness.capture()
-            began = time.monotonic()
+            began, computed = time.monotonic(), time.process_time()
             step = self.source.next_step()
             rate = self.plan.rate(self.step, self.total)
             try:
@@ -151,7 +155,7 @@ class _Loop(Generic[P]):
             except DivergedError as error:
                 raise self._diverged(error, source_state, random_state) from None
             self.step, self.epoch = self.step + 1, step.epoch
-            self.meter.add(loss, step.tokens, time.monotonic() - began)
+            self.meter.add(loss, step.tokens, time.monotonic() - began, time.process_time() - computed)
             self.source.on_update(self.step)
             self._after(loss, norm, rate)
         if self.best.hopeless and self.step < self.total:
@@ -226,7 +230,9 @@ class _Loop(Generic[P]):
         plan, now = self.plan, time.monotonic()
         self.listeners.stepped(self.meter.of_step(self.step, self.epoch, loss, rate, norm, now))
         if self.step % plan.logging_steps == 0 or self.step == self.total:
-            self.listeners.logged(self.meter.of_window(self.step, self.epoch, rate, norm, now))
+            told = self.meter.of_window(self.step, self.epoch, rate, norm, now)
+            self.listeners.logged(told)
+            self._notice(self.advice.logged(told))
         if self.evaluate and self._due(plan.eval_strategy, plan.eval_steps):
             self.evaluation_due = True
             self._evaluate()
@@ -258,6 +264,7 @@ class _Loop(Generic[P]):
         left = self.meter.remaining_s(self.step, now)
         told = Evaluation(self.step, self.total, self.epoch, metrics, self.meter.elapsed_s(now), left)
         self.listeners.evaluated(told)
+        self._notice(self.advice.evaluated(told))
         for name, value in metrics.items():
             if not math.isfinite(value):
                 values = {"name": name, "found": value, "step": self.step}
@@ -337,6 +344,10 @@ class _Loop(Generic[P]):
         self.meter.restore(state.meter)
         randomness.put_back(state.randomness)
 
+    def _notice(self, findings: Iterable[Finding]) -> None:
+        for finding in findings:
+            self.listeners.noticed(finding)
+
     def _standing(self, state: State | None) -> Iterator[Finding]:
         """What to say about a run that goes on."""
         if state is None:
@@ -349,3 +360,8 @@ class _Loop(Generic[P]):
         if state.total_steps != self.total:
             values = {"then": state.total_steps, "now": self.total}
             yield Finding("trainer.other-length", "note", str(self.kept), values)
+
+
+def _device(masters: Masters) -> str:
+    """Where the trained weights lie."""
+    return next((str(value.device) for value in masters.values.values()), "cpu")

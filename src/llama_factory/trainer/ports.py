@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 
 from torch import Tensor, nn
 
+from llama_factory.machine import Usage
 from llama_factory.records import Batch, Finding, Step
 
 
@@ -94,6 +95,7 @@ class Progress:
 
     terms: the loss by term, before weights; told when there is more than one.
     tokens_per_second: real tokens (there is no padding) over the time spent in steps.
+    usage: of the machine in these steps; told in `logged` only.
     """
 
     step: int
@@ -106,6 +108,7 @@ class Progress:
     elapsed_s: float
     remaining_s: float
     terms: Mapping[str, float] = field(default_factory=dict)
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Those who listen to a run: the screen, a log file, TensorBoard, a picture. None of them can stop it."""
+"""Those who listen to a run: the screen, two log files, TensorBoard, a picture. None of them can stop it."""
 
 from __future__ import annotations
 
@@ -7,5 +7,6 @@ from llama_factory.trainer.observers.jsonl import JsonLines
 from llama_factory.trainer.observers.plot import LossPlot
 from llama_factory.trainer.observers.quiet import Quiet
 from llama_factory.trainer.observers.tensorboard import TensorBoard
+from llama_factory.trainer.observers.trainlog import TrainLog
 
-__all__ = ["Console", "JsonLines", "LossPlot", "Quiet", "TensorBoard"]
+__all__ = ["Console", "JsonLines", "LossPlot", "Quiet", "TensorBoard", "TrainLog"]

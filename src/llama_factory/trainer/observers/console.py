@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llama_factory.errors import Language, one_line
+from llama_factory.machine import Usage
 from llama_factory.records import Finding
 from llama_factory.trainer.observers.jsonl import clock
 from llama_factory.trainer.observers.quiet import Quiet
@@ -55,6 +56,7 @@ class Console(Quiet):
         self._terminal = terminal
         self._live: Live | None = None
         self._refreshed = 0.0
+        self._usage: Usage | None = None
 
     def started(self, start: Start) -> None:
         weights = f"{start.trained_parameters:,}"
@@ -69,14 +71,15 @@ class Console(Quiet):
         now = time.monotonic()
         is_last = progress.step == progress.total_steps
         width = self._live.console.width
-        self._live.update(_live_line(progress, self._figures(progress), width), refresh=False)
+        self._live.update(_live_line(progress, self._fitting(progress, width), width), refresh=False)
         if is_last or now - self._refreshed >= REFRESH_S:
             self._refreshed = now
             self._live.refresh()
 
     def logged(self, progress: Progress) -> None:
+        self._usage = progress.usage
         if self._live is None:
-            self._line(self._figures(progress))
+            self._line(self._figures(progress, self._usage))
 
     def evaluated(self, evaluation: Evaluation) -> None:
         figures = "  ".join(f"{name} {value:.4f}" for name, value in evaluation.metrics.items())
@@ -94,7 +97,12 @@ class Console(Quiet):
             live, self._live = self._live, None
             live.stop()
 
-    def _figures(self, progress: Progress) -> str:
+    def _fitting(self, progress: Progress, width: int) -> str:
+        """With the use of the machine at the last log line, where the terminal has room for it."""
+        full = self._figures(progress, self._usage)
+        return full if len(full) + BAR + 1 <= width else self._figures(progress, None)
+
+    def _figures(self, progress: Progress, usage: Usage | None) -> str:
         figures = [
             self._words["step"].format(step=progress.step, total=progress.total_steps),
             f"epoch {progress.epoch:.2f}",
@@ -103,6 +111,7 @@ class Console(Quiet):
             f"learning_rate {progress.learning_rate:.2e}",
             f"grad_norm {progress.grad_norm:.3f}",
             f"{progress.tokens_per_second:,.0f} tokens/s",
+            *(_use(usage) if usage else ()),
             self._words["left"].format(time=clock(progress.remaining_s)),
         ]
         return "  ".join(figures)
@@ -125,6 +134,11 @@ class Console(Quiet):
         if not terminal.is_dumb_terminal:
             self._live = Live(console=terminal, auto_refresh=False)
             self._live.start()
+
+
+def _use(usage: Usage) -> tuple[str, str]:
+    percent = usage.cpu_percent if usage.gpu_percent is None else usage.gpu_percent
+    return f"{'cpu' if usage.gpu_percent is None else 'gpu'} {percent:.0f}%", f"{usage.memory_gb:.1f} GB"
 
 
 def _live_line(progress: Progress, figures: str, width: int) -> RenderableType:

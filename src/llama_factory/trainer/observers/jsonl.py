@@ -1,8 +1,8 @@
 """`trainer_log.jsonl`: one line of JSON for every log line and every evaluation.
 
 In: what the loop tells. Out: a file with the keys that tools for LLaMA-Factory's log read (`current_steps`,
-`loss`, `lr`, ...) and two more. Lines of steps after the one that a run goes on from are removed, and so is a
-last line that a crash cut short. `read` gives the lines back, for the plot.
+`loss`, `lr`, ...) and a few more: speed, use of the machine. Lines of steps after the one that a run goes on from
+are removed, and so is a last line that a crash cut short. `read` gives the lines back, for the plot.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class JsonLines(Quiet):
             "lr": progress.learning_rate,
             "grad_norm": progress.grad_norm,
             "tokens_per_second": round(progress.tokens_per_second, 1),
+            **(progress.usage.figures() if progress.usage else {}),
         }
         self._append(progress, figures)
 

@@ -34,6 +34,7 @@ class TensorBoard(Quiet):
             "grad_norm": progress.grad_norm,
             "tokens_per_second": progress.tokens_per_second,
             "epoch": progress.epoch,
+            **(progress.usage.figures() if progress.usage else {}),
         }
         self._write("train", figures, progress.step)
 
