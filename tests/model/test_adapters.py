@@ -334,3 +334,53 @@ def test_a_broken_adapter_is_a_letter(tiny_model: Path, tmp_path: Path, what: st
         adapters.open(load.load(tiny_model, dtype="float32"), folder, tiny_model)
     assert caught.value.id == id
     assert "\n\n" not in caught.value.letter("zh")
+
+
+# ---- switched off, and put back
+
+
+def test_switched_off_is_the_base_and_afterwards_all_is_as_before(tiny_model: Path) -> None:
+    base = logits(load.load(tiny_model, dtype="float32"))
+    model = load.load(tiny_model, dtype="float32")
+    attach(model, tiny_model, lora_rank=4)
+    shaken(model)
+    trained = logits(model)
+    learned = {name: value.requires_grad for name, value in model.named_parameters()}
+    values = {name: value.detach().clone() for name, value in model.named_parameters()}
+    assert not torch.equal(trained, base)
+    with adapters.switched_off(model):
+        assert torch.equal(logits(model), base)
+    assert torch.equal(logits(model), trained)
+    assert {name: value.requires_grad for name, value in model.named_parameters()} == learned
+    assert all(torch.equal(value, values[name]) for name, value in model.named_parameters())
+
+
+def test_an_error_inside_switches_them_on_again(tiny_model: Path, tmp_path: Path) -> None:
+    folder = trained_adapter(tiny_model, tmp_path / "adapter")
+    model = load.load(tiny_model, dtype="float32")
+    adapters.open(model, folder, tiny_model)
+    trained = logits(model)
+    with pytest.raises(RuntimeError, match="inside"), adapters.switched_off(model):
+        raise RuntimeError("inside")
+    assert torch.equal(logits(model), trained)
+    assert not [name for name, value in model.named_parameters() if value.requires_grad], "it was opened to answer"
+
+
+def test_a_model_without_adapters_is_left_alone(tiny_model: Path) -> None:
+    model = load.load(tiny_model, dtype="float32")
+    before = logits(model)
+    with adapters.switched_off(model):
+        assert torch.equal(logits(model), before)
+
+
+def test_a_saved_adapter_is_put_back_into_the_one_that_was_trained(tiny_model: Path, tmp_path: Path) -> None:
+    folder = trained_adapter(tiny_model, tmp_path / "adapter")
+    model = load.load(tiny_model, dtype="float32")
+    adapters.open(model, folder, tiny_model)
+    saved = logits(model)
+    other = load.load(tiny_model, dtype="float32")
+    attach(other, tiny_model, finetuning_type="lora", lora_rank=4)
+    shaken(other, seed=5)
+    assert not torch.equal(logits(other), saved)
+    adapters.put_back(other, folder)
+    assert torch.equal(logits(other), saved)

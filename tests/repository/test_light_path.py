@@ -45,7 +45,7 @@ def test_a_light_command_loads_nothing_heavy(words: list[str], tmp_path: Path) -
     assert not modules & set(HEAVY)
 
 
-@pytest.mark.parametrize("room", ["records", "errors", "shipped", "storage", "machine", "config", "data"])
+@pytest.mark.parametrize("room", ["records", "errors", "shipped", "storage", "machine", "config", "data", "runs"])
 def test_a_light_room_loads_nothing_heavy(room: str, tmp_path: Path) -> None:
     assert not loaded_by(f"import llama_factory.{room}", tmp_path) & set(HEAVY)
 

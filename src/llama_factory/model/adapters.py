@@ -14,7 +14,8 @@ import json
 import math
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -89,6 +90,32 @@ def check_base(folder: Path, base_folder: Path) -> list[Finding]:
     if found != born.base_weights:
         raise InputError(
             "model.other-base",
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The module as if it had no adapters, for as long as the block lasts; then all is as it was."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer) and not layer.disable_adapters]
+    learned = [(value, value.requires_grad) for value in model.parameters()]
+    try:
+        for layer in layers:
+            layer.enable_adapters(False)
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+        for value, learns in learned:  # switching adapters also says whether they learn
+            value.requires_grad_(learns)
+
+
+def put_back(model: nn.Module, folder: Path) -> None:
+    """The values of the adapter in `folder` into the adapter that `model` was trained with."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name="default")
+
+
             where=folder,
             base=born.base,
             expected=born.base_weights[:12],

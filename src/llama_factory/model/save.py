@@ -139,7 +139,8 @@ def _is_ours(relative: Path) -> bool:
 
 OUR_FILES = frozenset({
     "MANIFEST.json", "export_report.json", fingerprint.NOTE, "trainer_log.jsonl", "trainer_state.json",
-    "resolved_config.yaml", "training_loss.png", "training_args.bin", "all_results.json", "train_results.json",
+    "resolved_config.yaml", "training_loss.png", "train.log", "report.html", "training_args.bin", "all_results.json",
+    "train_results.json",
 })  # fmt: skip
 
 
