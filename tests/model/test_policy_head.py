@@ -9,6 +9,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
+from llama_factory.model import head
 from llama_factory.model.head import CHUNK_ROWS, LogitRule, logprobs_of, token_logprobs
 
 RULES = [LogitRule(), LogitRule(scale=0.25), LogitRule(softcap=3.0), LogitRule(scale=2.0, softcap=1.5)]
@@ -112,14 +113,28 @@ class Largest(TorchDispatchMode):
         return out
 
 
-@pytest.mark.parametrize("trains_head", [False, True])
-def test_no_tensor_ever_holds_the_logits_of_all_rows(trains_head):
+@pytest.mark.parametrize(("trains_head", "kept_chunks"), [(False, 0), (True, 0), (True, 3)])
+def test_no_tensor_ever_holds_the_logits_of_all_rows(trains_head, kept_chunks, monkeypatch):
+    monkeypatch.setattr(head, "KEPT_BYTES", kept_chunks * CHUNK_ROWS * 500 * 8 + 999)
     hidden_SD, weight_VD, _, token_S = made(8 * CHUNK_ROWS, vocabulary=500)
     hidden_SD.requires_grad_()
     weight_VD.requires_grad_(trains_head)
     with Largest() as seen:
         token_logprobs(hidden_SD, weight_VD, None, token_S, LogitRule()).sum().backward()
-    assert seen.numbers == CHUNK_ROWS * 500
+    assert seen.numbers == max(1, kept_chunks) * CHUNK_ROWS * 500
+
+
+@pytest.mark.parametrize("kept_chunks", [0, 1, 2, 100])
+def test_what_is_kept_for_the_backward_changes_no_gradient(kept_chunks, monkeypatch):
+    monkeypatch.setattr(head, "KEPT_BYTES", kept_chunks * CHUNK_ROWS * 37 * 8 + 999)
+    hidden_SD, weight_VD, bias_V, token_S = made(MANY)
+    leaves = [tensor.requires_grad_() for tensor in (hidden_SD, weight_VD, bias_V)]
+    grad_S = torch.randn(MANY, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    rule = LogitRule(scale=0.7, softcap=2.0)
+    ours = torch.autograd.grad(token_logprobs(*leaves, token_S, rule), leaves, grad_S)
+    plain = torch.autograd.grad(by_definition(*leaves, token_S, rule), leaves, grad_S)
+    for mine, theirs in zip(ours, plain, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_a_frozen_head_is_multiplied_twice_a_chunk_and_never_in_the_backward():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from transformers import PreTrainedModel
 
 from llama_factory.model import upstream
@@ -25,10 +26,18 @@ def test_no_public_name_tells_whether_a_type_knows_sdpa():
 
 def test_sdpa_still_leaves_out_the_cap_on_scores():
     """Why types such as gemma2 get our attention for every layout: transformers' own kernel ignores `softcap`."""
-    import torch
-
     ids = torch.randint(3, 60, (1, 9), generator=torch.Generator().manual_seed(0))
     by_definition = tiny_model("gemma2").eval()(ids, use_cache=False).logits
     by_default = tiny_model("gemma2", attention=None)
     assert by_default.config._attn_implementation == "sdpa"
     assert (by_default.eval()(ids, use_cache=False).logits - by_definition).abs().max() > 1e-2
+
+
+def test_the_backward_of_a_softmax_still_has_no_public_name():
+    public = [name for name in dir(torch) + dir(torch.nn.functional) if "softmax_backward" in name and name[0] != "_"]
+    assert public == []
+    scores = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
+    grad = torch.randn(3, 5, dtype=torch.float64)
+    softmax = scores.softmax(-1)
+    (expected,) = torch.autograd.grad(softmax, scores, grad)
+    assert torch.allclose(upstream.softmax_backward(grad, softmax.detach()), expected)

@@ -64,6 +64,22 @@ def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int) -> A
     return _counted(model, kind, said)
 
 
+def strengths(model: nn.Module) -> dict[str, float]:
+    """By what each active adapter is multiplied, by the name of its layer: weights alone do not say that."""
+    from peft.tuners.lora import LoraLayer
+
+    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer))
+    return {f"{name}:{active}": layer.scaling[active] for name, layer in layers for active in layer.active_adapters}
+
+
+def look(model: nn.Module, method: Any) -> None:
+    """Raise what `attach` would about names and numbers of layers. `model` needs no weights for that."""
+    if method.finetuning_type == "lora":
+        _targets(model, tuple(method.lora.lora_target), [])
+    elif method.finetuning_type == "freeze":
+        _freeze(model, method.freeze)
+
+
 def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *, trainable: bool = False) -> Attached:
     """Put the adapters of `folders`, added together, on `model`, which was loaded from `base_folder`.
 
@@ -81,15 +97,6 @@ def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *,
     return _counted(model, "adapter", said)
 
 
-def check_base(folder: Path, base_folder: Path) -> list[Finding]:
-    """Refuse a base that the adapter was not trained on; a notice where nobody can know."""
-    born = fingerprint.read(folder)
-    if born is None:
-        return [Finding("model.adapter-from-elsewhere", "note", str(folder))]
-    found = fingerprint.weights(base_folder)
-    if found != born.base_weights:
-        raise InputError(
-            "model.other-base",
 @contextmanager
 def switched_off(model: nn.Module) -> Iterator[None]:
     """The module as if it had no adapters, for as long as the block lasts; then all is as it was."""
@@ -116,6 +123,15 @@ def put_back(model: nn.Module, folder: Path) -> None:
     set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name="default")
 
 
+def check_base(folder: Path, base_folder: Path) -> list[Finding]:
+    """Refuse a base that the adapter was not trained on; a notice where nobody can know."""
+    born = fingerprint.read(folder)
+    if born is None:
+        return [Finding("model.adapter-from-elsewhere", "note", str(folder))]
+    found = fingerprint.weights(base_folder)
+    if found != born.base_weights:
+        raise InputError(
+            "model.other-base",
             where=folder,
             base=born.base,
             expected=born.base_weights[:12],
@@ -140,6 +156,8 @@ def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int) -> lis
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
+    from llama_factory.model import lora
+
     said: list[Finding] = []
     targets = _targets(model, tuple(settings.lora_target), said)
     rank = int(settings.lora_rank)
@@ -152,6 +170,8 @@ def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int) -> lis
         task_type="CAUSAL_LM",
         fan_in_fan_out=any(_is_conv1d(module) for module in model.modules()),
     )
+    if settings.fused_lora:
+        lora.use_fused(config, model)
     inject_adapter_in_model(config, cast(Any, model))
     generator = torch.Generator().manual_seed(seed)
     dtype = getattr(torch, compute_dtype)

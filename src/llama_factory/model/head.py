@@ -10,15 +10,16 @@ the caller sends for that row's log-probability:
 
 g is one number a row, so the gradient of a *frozen* head's input is g times a vector that the forward
 already knows: it is computed there, in the same pass over the vocabulary, and the backward is one
-multiplication. A trainable head needs the outer product with g inside the sum over rows, which nobody
-knows before the backward: its logits are computed a second time there, chunk by chunk, since keeping
-them costs S x V numbers and saves one product in four.
+multiplication. A trainable head needs g inside its sum over rows, which nobody knows before the backward:
+it keeps the rows' softmax in the compute dtype, and
+computes those again that do not fit into KEPT_BYTES.
 
 It does not know what a batch, a row of text or a loss is.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,12 @@ from torch import Tensor
 
 CHUNK_ROWS = 256
 """Rows of logits at a time: each chunk streams the whole head through the cache, so few and tall ones win."""
+
+FLAT_ROWS = 32
+"""Rows of float32 logits at a time: few enough to stay in the cache, enough for every core to have some."""
+
+KEPT_BYTES = 512 * 2**20
+"""A trainable head keeps this much of its softmax for the backward; rows beyond it are computed again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,45 +80,42 @@ def precise(dtype: torch.dtype) -> torch.dtype:
 
 
 class _Chunks:
-    """The chunked softmax over the vocabulary, with its buffers made once and used for every chunk."""
+    """The softmax over the vocabulary, chunk by chunk, with buffers made once and used for all.
+
+    The products take CHUNK_ROWS at a time. What is done to single numbers in between, in float32, takes
+    FLAT_ROWS at a time, so that it stays in the processor's cache.
+    """
 
     def __init__(self, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, rule: LogitRule) -> None:
         self.hidden_SD, self.weight_VD, self.bias_V, self.rule = hidden_SD, weight_VD, bias_V, rule
-        rows, size = min(CHUNK_ROWS, hidden_SD.shape[0]), weight_VD.shape[0]
-        self.raw_CV = hidden_SD.new_empty(rows, size)
-        exact = precise(hidden_SD.dtype)
-        self.logits_CV = self.raw_CV if exact == hidden_SD.dtype else hidden_SD.new_empty(rows, size, dtype=exact)
-        self.softmax_CV = torch.empty_like(self.logits_CV)
+        rows, size = hidden_SD.shape[0], weight_VD.shape[0]
+        self.raw_CV = hidden_SD.new_empty(min(CHUNK_ROWS, rows), size)
+        self.logits_FV = hidden_SD.new_empty(min(FLAT_ROWS, rows), size, dtype=precise(hidden_SD.dtype))
+        self.softmax_FV = torch.empty_like(self.logits_FV)
 
-    def __iter__(self) -> Any:
-        total, rows = self.hidden_SD.shape[0], self.raw_CV.shape[0]
-        return (slice(start, min(start + rows, total)) for start in range(0, total, rows))
+    def parts(self, start: int = 0) -> Iterator[slice]:
+        return _slices(start, self.hidden_SD.shape[0], CHUNK_ROWS)
 
-    def logprobs(self, part: slice, token_C: Tensor) -> Tensor:
-        """Fills logits and softmax of these rows; returns the tokens' log-probabilities."""
-        count = token_C.shape[0]
-        raw, logits, probs = self.raw_CV[:count], self.logits_CV[:count], self.softmax_CV[:count]
-        torch.mm(self.hidden_SD[part], self.weight_VD.t(), out=raw)
-        if logits is not raw:
-            logits.copy_(raw)
-        if self.bias_V is not None:
-            logits.add_(self.bias_V)
-        self.rule.apply(logits)
-        torch.softmax(logits, dim=-1, out=probs)
-        # logsumexp from the largest probability, which is never too small for its logarithm.
-        logsumexp_C = logits.amax(dim=-1) - probs.amax(dim=-1).log()
-        return logits.gather(-1, token_C[:, None])[:, 0] - logsumexp_C
-
-    def slope(self, token_C: Tensor, grad_C: Tensor | None) -> Tensor:
-        """d logp / d (head's own logits) of the rows last filled, times grad_C, in the compute dtype."""
-        count = token_C.shape[0]
-        probs = self.softmax_CV[:count]
-        probs.neg_()
-        probs.scatter_add_(-1, token_C[:, None], torch.ones_like(probs[:, :1]))
-        if grad_C is not None:
-            probs.mul_(grad_C[:, None])
-        self.rule.pull_back_(probs, self.logits_CV[:count])
-        return probs if self.raw_CV.dtype == probs.dtype else self.raw_CV[:count].copy_(probs)
+    def logprobs(self, part: slice, token_S: Tensor, into_S: Tensor | None, *, want_slope: bool) -> Tensor:
+        """Writes these rows' log-probabilities; returns the slope of each, -d logp / d (head's own logits)."""
+        token_C, raw_CV = token_S[part, None], self.raw_CV[: part.stop - part.start]
+        torch.mm(self.hidden_SD[part], self.weight_VD.t(), out=raw_CV)
+        for flat in _slices(0, raw_CV.shape[0], FLAT_ROWS):
+            token_F1 = token_C[flat]
+            logits_FV, softmax_FV = self.logits_FV[: len(token_F1)], self.softmax_FV[: len(token_F1)]
+            logits_FV.copy_(raw_CV[flat])
+            if self.bias_V is not None:
+                logits_FV.add_(self.bias_V)
+            self.rule.apply(logits_FV)
+            torch.softmax(logits_FV, dim=-1, out=softmax_FV)
+            if into_S is not None:
+                # logsumexp from the largest probability, which is never too small for its logarithm
+                logsumexp_F1 = logits_FV.amax(-1, keepdim=True) - softmax_FV.amax(-1, keepdim=True).log()
+                into_S[part][flat] = (logits_FV.gather(-1, token_F1) - logsumexp_F1)[:, 0]
+            if want_slope:
+                softmax_FV.scatter_add_(-1, token_F1, softmax_FV.new_full(token_F1.shape, -1.0))
+                raw_CV[flat] = self.rule.pull_back_(softmax_FV, logits_FV)
+        return raw_CV
 
 
 class _ChunkedHead(torch.autograd.Function):
@@ -119,49 +123,80 @@ class _ChunkedHead(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, token_S: Tensor, rule: LogitRule
     ) -> Tensor:
-        trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        slope_in_forward = ctx.needs_input_grad[0] and not trains_head
-        logprob_S = hidden_SD.new_empty(token_S.shape, dtype=precise(hidden_SD.dtype))
-        slope_SD = torch.empty_like(hidden_SD) if slope_in_forward else None
+        ctx.trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
+        frozen = ctx.needs_input_grad[0] and not ctx.trains_head
         chunks = _Chunks(hidden_SD, weight_VD, bias_V, rule)
-        for part in chunks:
-            logprob_S[part] = chunks.logprobs(part, token_S[part])
+        logprob_S = hidden_SD.new_empty(token_S.shape, dtype=precise(hidden_SD.dtype))
+        slope_SD = torch.empty_like(hidden_SD) if frozen else None
+        slope_KV = hidden_SD.new_empty(_kept_rows(hidden_SD, weight_VD) if ctx.trains_head else 0, weight_VD.shape[0])
+        for part in chunks.parts():
+            keep = part.stop <= slope_KV.shape[0]
+            slope_CV = chunks.logprobs(part, token_S, logprob_S, want_slope=frozen or keep)
             if slope_SD is not None:
-                torch.mm(chunks.slope(token_S[part], None), weight_VD, out=slope_SD[part])
+                torch.mm(slope_CV, weight_VD, out=slope_SD[part])
+            elif keep:
+                slope_KV[part] = slope_CV
         ctx.rule = rule
-        ctx.frozen = not trains_head
-        if slope_in_forward:
+        if ctx.trains_head:
+            ctx.save_for_backward(slope_KV, hidden_SD, weight_VD, bias_V, token_S)
+        elif frozen:
             ctx.save_for_backward(slope_SD)
-        elif trains_head:
-            ctx.save_for_backward(hidden_SD, weight_VD, bias_V, token_S)
         return logprob_S
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         (grad_S,) = grads
-        if ctx.frozen:
+        if not ctx.trains_head:
             (slope_SD,) = ctx.saved_tensors
-            return (slope_SD * grad_S[:, None]).to(slope_SD.dtype), None, None, None, None
-        hidden_SD, weight_VD, bias_V, token_S = ctx.saved_tensors
-        want_hidden, want_weight, want_bias = ctx.needs_input_grad[:3]
-        dhidden_SD = torch.empty_like(hidden_SD) if want_hidden else None
-        sums = precise(weight_VD.dtype)
-        dweight_VD = torch.zeros_like(weight_VD, dtype=sums) if want_weight else None
-        dbias_V = torch.zeros_like(bias_V, dtype=sums) if want_bias else None
-        chunks = _Chunks(hidden_SD, weight_VD, bias_V, ctx.rule)
-        for part in chunks:
-            chunks.logprobs(part, token_S[part])
-            slope_CV = chunks.slope(token_S[part], grad_S[part])
-            if dhidden_SD is not None:
-                torch.mm(slope_CV, weight_VD, out=dhidden_SD[part])
-            if dweight_VD is not None:
-                dweight_VD.add_(slope_CV.t() @ hidden_SD[part])
-            if dbias_V is not None:
-                dbias_V.add_(slope_CV.sum(dim=0, dtype=sums))
-        return (
-            dhidden_SD,
-            None if dweight_VD is None else dweight_VD.to(weight_VD.dtype),
-            None if dbias_V is None else dbias_V.to(bias_V.dtype),
-            None,
-            None,
-        )
+            return (slope_SD * -grad_S[:, None]).to(slope_SD.dtype), None, None, None, None
+        slope_KV, hidden_SD, weight_VD, bias_V, token_S = ctx.saved_tensors
+        sums = _Gradients(ctx.needs_input_grad, hidden_SD, weight_VD, -grad_S)
+        sums.add(slice(0, slope_KV.shape[0]), slope_KV)
+        if slope_KV.shape[0] < hidden_SD.shape[0]:
+            chunks = _Chunks(hidden_SD, weight_VD, bias_V, ctx.rule)
+            for part in chunks.parts(slope_KV.shape[0]):
+                sums.add(part, chunks.logprobs(part, token_S, None, want_slope=True))
+        return *sums.found(bias_V), None, None
+
+
+def _slices(start: int, stop: int, size: int) -> Iterator[slice]:
+    return (slice(at, min(at + size, stop)) for at in range(start, stop, size))
+
+
+def _kept_rows(hidden_SD: Tensor, weight_VD: Tensor) -> int:
+    """How many rows' slopes may be kept for the backward: whole chunks within KEPT_BYTES, or all rows."""
+    rows = KEPT_BYTES // (weight_VD.shape[0] * hidden_SD.element_size())
+    total: int = hidden_SD.shape[0]
+    return total if rows >= total else rows - rows % CHUNK_ROWS
+
+
+class _Gradients:
+    """What a trainable head sends back, summed over parts of the rows."""
+
+    def __init__(self, wanted: tuple[bool, ...], hidden_SD: Tensor, weight_VD: Tensor, minus_S: Tensor) -> None:
+        self.weight_VD, self.grad_S1 = weight_VD, minus_S[:, None]
+        self.weighted_SD = (hidden_SD * self.grad_S1).to(hidden_SD.dtype)
+        self.dhidden_SD = torch.empty_like(hidden_SD) if wanted[0] else None
+        self.dweight_VD: Tensor | None = None
+        self.dbias_V: Tensor | None = None
+        self.wanted = wanted
+
+    def add(self, part: slice, slope_PV: Tensor) -> None:
+        """slope_PV: -d logp / d logits of the rows in `part`."""
+        if part.start == part.stop:
+            return
+        if self.dhidden_SD is not None:
+            self.dhidden_SD[part] = torch.mm(slope_PV, self.weight_VD) * self.grad_S1[part]
+        if self.wanted[1]:
+            more_VD = torch.mm(slope_PV.t(), self.weighted_SD[part])
+            self.dweight_VD = (
+                more_VD if self.dweight_VD is None else self.dweight_VD.to(precise(more_VD.dtype)) + more_VD
+            )
+        if self.wanted[2]:
+            more_V = slope_PV.to(precise(slope_PV.dtype)).t() @ self.grad_S1[part, 0]
+            self.dbias_V = more_V if self.dbias_V is None else self.dbias_V + more_V
+
+    def found(self, bias_V: Tensor | None) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        dweight_VD = None if self.dweight_VD is None else self.dweight_VD.to(self.weight_VD.dtype)
+        dbias_V = None if self.dbias_V is None or bias_V is None else self.dbias_V.to(bias_V.dtype)
+        return self.dhidden_SD, dweight_VD, dbias_V

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -23,6 +24,14 @@ def backbone(base: PreTrainedModel) -> nn.Module:
     if inner is base:
         inner = base.get_submodule("model")
     return inner
+
+
+def softmax_backward(grad: Tensor, softmax: Tensor) -> Tensor:
+    """The gradient before a softmax over the last axis, from the one after it and the softmax itself.
+
+    torch has it as one pass over the numbers, but only under a private name; by public ones it takes three.
+    """
+    return torch._softmax_backward_data(grad, softmax, -1, softmax.dtype)
 
 
 def prefers_sdpa(base: PreTrainedModel) -> bool:
