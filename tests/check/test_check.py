@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from planting import LONG, Row, copy_of, good_rows, ids, settings, write
 
 from llama_factory import recipes
 from llama_factory.apps.cli import main
@@ -19,59 +19,8 @@ from llama_factory.config.audit import total_steps
 from llama_factory.errors import DataError, InputError
 from llama_factory.errors.letters import LETTERS
 from llama_factory.model import audit as model_audit
-from llama_factory.model import weights
-from llama_factory.recipes.check import Report, check
+from llama_factory.model import load, weights
 from llama_factory.trainer import FitPlan
-
-Row = Mapping[str, Any]
-Checked = Callable[..., Report]
-
-
-def good_rows(count: int = 240) -> list[Row]:
-    return [{"prompt": f"What is {i} plus {i}?", "response": f"It is {2 * i}, of course."} for i in range(count)]
-
-
-@pytest.fixture
-def checked(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checked:
-    """`checked(rows, key=value)`: the report on a run that is fine but for what is given."""
-    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
-
-    def run(rows: list[Row] | None = None, *, config_only: bool = False, **changes: Any) -> Report:
-        given = settings(tiny_model, tmp_path, rows) | changes
-        given = {key: value for key, value in given.items() if value is not None}
-        return check(lambda: from_mapping(given, "test"), cache=tmp_path / "cache", config_only=config_only)
-
-    return run
-
-
-def settings(model: Path, folder: Path, rows: list[Row] | None = None) -> dict[str, Any]:
-    file = folder / "rows.jsonl"
-    write(file, good_rows() if rows is None else rows)
-    return {
-        "model_name_or_path": str(model),
-        "dataset": str(file),
-        "output_dir": str(folder / "out"),
-        "learning_rate": 1e-3,
-        "num_train_epochs": 2,
-        "per_device_train_batch_size": 4,
-        "save_steps": 100,
-    }
-
-
-def write(file: Path, rows: list[Row]) -> str:
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(file)
-
-
-def copy_of(model: Path, target: Path, name: str = "config.json", **changes: Any) -> str:
-    shutil.copytree(model, target)
-    said = json.loads((target / name).read_text())
-    (target / name).write_text(json.dumps(said | changes))
-    return str(target)
-
-
-def ids(report: Report, *severities: str) -> list[str]:
-    return [one.id for one in report.findings if not severities or one.severity in severities]
 
 
 def test_a_run_without_faults_has_no_finding(checked) -> None:
@@ -82,8 +31,6 @@ def test_a_run_without_faults_has_no_finding(checked) -> None:
     assert report.summary["total_steps"] == 120
     assert report.summary["checkpoint_bytes"] > 0
 
-
-LONG = {"prompt": "Tell me all.", "response": "This and that and more. " * 60}
 
 PLANTED: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
     "config.rate-low": (None, {"learning_rate": 1e-6}, "warning"),
@@ -109,7 +56,7 @@ PLANTED: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("id", PLANTED)
+@pytest.mark.parametrize("id", [pytest.param(id, marks=pytest.mark.plants(id)) for id in PLANTED])
 def test_what_is_planted_is_found(checked, id: str) -> None:
     rows, changes, severity = PLANTED[id]
     report = checked(rows, **changes)
@@ -129,6 +76,7 @@ def test_a_copy_is_named_with_the_row_that_it_copies(checked) -> None:
     assert found.values["count"] == 2
 
 
+@pytest.mark.plants("data.leak")
 def test_a_validation_row_that_is_trained_on_is_found(checked, tmp_path: Path) -> None:
     other = {"prompt": "And now?", "response": "Nothing."}
     judged = write(tmp_path / "judged.jsonl", [other, good_rows()[3]])
@@ -143,23 +91,27 @@ def test_copies_on_both_sides_of_a_split_are_a_leak(checked) -> None:
     assert "data.leak" in ids(checked([*good_rows(60), *good_rows(60)], val_size=0.3))
 
 
+@pytest.mark.plants("render.pad-is-stop")
 def test_padding_with_the_stop_token_is_noted(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json", pad_token="<|im_end|>")
     assert ids(checked(model_name_or_path=model)) == ["render.pad-is-stop"]
 
 
+@pytest.mark.plants("render.stop-not-in-config")
 def test_a_configuration_that_stops_elsewhere_is_noted(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", eos_token_id=5)
     (tmp_path / "model" / "generation_config.json").unlink(missing_ok=True)
     assert ids(checked(model_name_or_path=model)) == ["render.stop-not-in-config"]
 
 
+@pytest.mark.plants("render.plain-form")
 def test_a_model_without_a_template_says_which_form_its_rows_get(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json")
     (tmp_path / "model" / "chat_template.jinja").unlink()
     assert "render.plain-form" in ids(checked(model_name_or_path=model))
 
 
+@pytest.mark.plants("model.beyond-window")
 def test_rows_beyond_the_window_are_counted(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", max_position_embeddings=64)
     report = checked([*good_rows(), LONG], model_name_or_path=model)
@@ -167,18 +119,91 @@ def test_rows_beyond_the_window_are_counted(checked, tiny_model: Path, tmp_path:
     assert (found.severity, found.values["count"], found.values["window"]) == ("warning", 1, 64)
 
 
+@pytest.mark.plants("model.token-unknown")
 def test_a_tokenizer_with_more_tokens_than_the_model_is_an_error(checked, tiny_model: Path, tmp_path: Path) -> None:
     report = checked(model_name_or_path=copy_of(tiny_model, tmp_path / "model", vocab_size=100))
     assert ids(report, "error") == ["model.token-unknown"]
     assert report.exit_code == 2
 
 
+@pytest.mark.plants("model.disk-short")
 def test_checkpoints_that_do_not_fit_on_the_disk_are_told(checked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_audit, "free_bytes", lambda path: 100_000)
     (found,) = checked(save_steps=10).findings
     assert found.id == "model.disk-short"
     assert found.values["kept"] == 12
     assert "model.disk-short" in ids(checked(save_steps=10, save_total_limit=2))
+
+
+WRONG_LAYERS: dict[str, dict[str, Any]] = {
+    "model.no-such-target": {"lora_target": "q_prj"},
+    "model.all-among-others": {"lora_target": "all,q_proj"},
+    "model.freeze-layers": {"finetuning_type": "freeze", "freeze_trainable_layers": 3, "learning_rate": 1e-5},
+    "model.no-such-part": {"finetuning_type": "freeze", "freeze_trainable_modules": "mpl", "learning_rate": 1e-5},
+}
+
+
+@pytest.mark.parametrize("id", [pytest.param(id, marks=pytest.mark.plants(id)) for id in WRONG_LAYERS])
+def test_layers_that_the_model_does_not_have_are_found_without_its_weights(
+    checked, id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "load", lambda *given, **named: pytest.fail("weights were loaded"))
+    report = checked(**WRONG_LAYERS[id])
+    assert ids(report) == [id]
+    assert report.exit_code == 2
+
+
+@pytest.mark.plants("model.lora-on-tied-head")
+def test_a_head_that_shares_its_weights_takes_no_lora_and_one_of_its_own_does(
+    checked, tiny_model: Path, tmp_path: Path
+) -> None:
+    tied = copy_of(tiny_model, tmp_path / "model", tie_word_embeddings=True)
+    assert ids(checked(lora_target="lm_head", model_name_or_path=tied)) == ["model.lora-on-tied-head"]
+    assert ids(checked(lora_target="lm_head")) == []
+
+
+@pytest.mark.parametrize("changes", [
+    {"lora_target": "q_proj,down_proj"}, {"lora_target": "self_attn.q_proj"}, {"lora_target": "layers.1.mlp.up_proj"},
+    {"finetuning_type": "full"}, {"finetuning_type": "freeze", "freeze_trainable_layers": -2},
+    {"finetuning_type": "freeze", "freeze_trainable_modules": "mlp.up_proj,q_proj", "freeze_extra_modules": "norm"},
+])  # fmt: skip
+def test_layers_that_the_model_has_are_known_by_the_names_in_its_files(
+    checked, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load, "skeleton", lambda *given, **named: pytest.fail("a model was built"))
+    assert ids(checked(**changes), "error") == []
+
+
+def test_a_model_that_cannot_be_built_without_weights_is_asked_later(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path, **named: Any) -> None:
+        raise RuntimeError("Tensor.item() cannot be called on meta tensors")
+
+    monkeypatch.setattr(load, "skeleton", refuse)
+    assert ids(checked(lora_target="q_prj")) == []
+
+
+@pytest.mark.plants("storage.failed")
+def test_a_place_that_cannot_hold_the_result_is_found_before_a_row_is_read(checked, tmp_path: Path) -> None:
+    report = checked(output_dir=str(tmp_path / "rows.jsonl" / "out"))
+    assert ids(report) == ["storage.failed"]
+    assert report.findings[0].where == str(tmp_path / "rows.jsonl")
+    assert report.exit_code == 4
+
+
+@pytest.mark.plants("storage.refused")
+def test_a_folder_that_is_closed_to_us_is_found(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: False)  # the superuser, who runs tests, is never refused
+    assert ids(checked()) == ["storage.refused"]
+
+
+@pytest.mark.plants("machine.missing-library", "machine.old-library")
+def test_libraries_that_are_missing_or_too_old_are_found(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    have = {"peft": None, "transformers": "4.30.2"}
+    environment = importlib.import_module("llama_factory.machine.environment")
+    monkeypatch.setattr(environment, "installed", lambda name: have.get(name, "99.0"))
+    report = checked()
+    assert ids(report) == ["machine.old-library", "machine.missing-library"]
+    assert report.exit_code == 4
 
 
 def test_a_row_that_ends_the_check_is_its_last_finding(checked) -> None:
@@ -224,7 +249,7 @@ def test_the_steps_that_are_told_are_the_steps_that_will_be_made(max_steps: int,
 
 @pytest.mark.parametrize("target", ["all", "q_proj,v_proj"])
 def test_the_weights_that_are_counted_are_the_ones_that_lora_trains(tiny_model: Path, target: str) -> None:
-    from llama_factory.model import adapters, load
+    from llama_factory.model import adapters
 
     run = from_mapping({"lora_rank": 4, "lora_target": target}, "test")
     module = load.load(tiny_model, dtype="float32")

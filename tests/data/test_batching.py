@@ -96,6 +96,34 @@ def test_any_budget_gives_the_same_rows_and_counts(lengths, many, budgets, seed)
 
 
 @settings(max_examples=150, deadline=None)
+@given(
+    lengths=LENGTHS,
+    many=st.integers(1, 9),
+    budget=st.integers(1, 80),
+    steps=st.integers(1, 60),
+    shuffle=st.booleans(),
+    moved=st.integers(0, 9),
+)
+def test_the_largest_micro_batch_is_the_largest_of_all_that_will_be_built(
+    lengths, many, budget, steps, shuffle, moved
+) -> None:
+    given = {"rows_per_step": many, "micro_batch_tokens": budget, "seed": 3, "shuffle": shuffle}
+    walked, source = batches(store_of(lengths), **given), batches(store_of(lengths), **given)
+    built = [batch for _ in range(steps) for batch in walked.next_step().batches]
+    for _ in range(moved):
+        source.next_step()
+    state = source.state()
+    found = source.largest(steps)
+    assert source.state() == state
+    (batch,) = found.batches
+    assert found.tokens == batch.ids_T.size == max(one.ids_T.size for one in built)
+    assert any(np.array_equal(batch.ids_T, one.ids_T) and np.array_equal(batch.rows, one.rows) for one in built)
+    longest = max(int(one.lengths_R.max()) for one in built if one.ids_T.size == found.tokens)
+    assert int(batch.lengths_R.max()) == longest
+    assert found.counts == {"sft": float(batch.weight_T.sum())}
+
+
+@settings(max_examples=150, deadline=None)
 @given(lengths=LENGTHS, many=st.integers(1, 9), budget=st.integers(1, 80))
 def test_a_micro_batch_keeps_to_its_budget_and_holds_its_rows_whole(lengths, many, budget) -> None:
     store = store_of(lengths)

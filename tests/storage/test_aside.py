@@ -145,3 +145,59 @@ def test_an_owner_survives_its_spelling() -> None:
     assert owner.lives(me) is True
     assert me.start > 0
     assert owner.parse("1.2.3") is None
+
+
+def test_a_folder_beside_a_result_is_empty_hidden_and_gone_when_the_block_is_left(tmp_path: Path) -> None:
+    target = tmp_path / "saves" / "deep" / "out"
+    with storage.beside(target) as folder:
+        assert list(folder.iterdir()) == []
+        (folder / "x").write_text("x")
+        (hidden,) = tmp_path.iterdir()  # nothing is made on the way to the target
+        assert hidden.name.startswith(".writing-")
+        assert hidden in folder.parents
+    assert list(tmp_path.iterdir()) == []
+
+    def fails() -> None:
+        with storage.beside(target) as folder:
+            (folder / "x").write_text("x")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fails()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_beside_a_result_does_not_touch_it_and_clears_what_the_dead_left(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    dead_one(tmp_path, "writing")
+    before = target.stat().st_mtime_ns
+    with storage.beside(target) as folder:
+        assert target not in folder.parents
+        assert len(list(tmp_path.iterdir())) == 2
+    assert list(tmp_path.iterdir()) == [target]
+    assert target.stat().st_mtime_ns == before
+
+
+def test_a_result_that_is_a_disk_of_its_own_has_the_folder_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)  # or the parent is closed to us
+    with storage.beside(target) as folder:
+        assert target in folder.parents
+    assert list(target.iterdir()) == []
+
+
+def test_why_nothing_can_be_written_is_known_without_writing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert storage.refusal(tmp_path / "a" / "b") is None
+    (tmp_path / "file").touch()
+    below = storage.refusal(tmp_path / "file" / "b")
+    assert below is not None
+    assert (below.id, below.where) == ("storage.failed", str(tmp_path / "file"))
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    closed = storage.refusal(tmp_path / "a")
+    assert closed is not None
+    assert (closed.id, closed.where) == ("storage.refused", str(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

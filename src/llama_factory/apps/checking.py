@@ -1,24 +1,27 @@
 """`check`: what a run would be, read before it is one.
 
-In: `file.yaml key=value --json --config-only` and a screen. Out: figures, three rows, findings and their cures, or
-one JSON object; and the exit code. Everything is found in `recipes.check`; here it is only shown.
+In: `file.yaml key=value --json --config-only --step` and a screen. Out: figures, three rows, findings and their
+cures, or one JSON object; and the exit code. Everything is found in `recipes.check`; here it is only shown.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from llama_factory.apps.words import said
 from llama_factory.apps.work import read
+from llama_factory.errors import InputError
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
     from llama_factory.recipes.check import Report, Sample
+    from llama_factory.recipes.trial import Trial
     from llama_factory.records import Finding
 
-FLAGS = ("--json", "--config-only", "--config_only")
+FLAGS = ("--json", "--config-only", "--config_only", "--step")
 SHOWN = 1200
 """Characters of a piece of a row that are shown; the middle of a longer one is left out."""
 
@@ -32,10 +35,17 @@ def check(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> i
 
     flags = {word.replace("_", "-") for word in words if word in FLAGS}
     rest = [word for word in words if word not in FLAGS]
+    if {"--step", "--config-only"} <= flags:
+        raise InputError("apps.step-without-data")
+
+    def begun(stage: str) -> None:
+        screen.note(said(f"check.{stage}", screen.language))
+
     report = recipe.check(
         lambda: read("check", rest),
         cache=storage.cache_folder(environ),
         config_only="--config-only" in flags,
+        step=begun if "--step" in flags else None,
         language=screen.language,
     )
     if "--json" in flags:
@@ -49,6 +59,7 @@ def as_json(report: Report, screen: Screen) -> dict[str, Any]:
     return {
         "exit_code": report.exit_code,
         "summary": report.summary | {"data_sets": [_data_set(one) for one in report.data_sets]},
+        "step": asdict(report.trial) if report.trial else None,
         "findings": [_finding(one, screen) for one in report.findings],
         "samples": [
             {"where": one.origin, "pieces": [{"text": text, "trained": trained} for text, trained in one.pieces]}
@@ -91,6 +102,8 @@ def show(report: Report, screen: Screen) -> None:
         screen.line(screen.bold(said("check.samples", screen.language)) + " " + _marked("...", True, screen))
     for sample in report.samples:
         _show_row(sample, screen)
+    if report.trial:
+        _show_trial(report.trial, report.summary["total_steps"], screen)
     screen.line()
     for severity in WORST_FIRST:
         for finding in report.findings:
@@ -98,6 +111,32 @@ def show(report: Report, screen: Screen) -> None:
                 _show_finding(finding, screen)
     counts = {f"{name}s": sum(found.severity == name for found in report.findings) for name in WORST_FIRST}
     screen.line(said("check.result", screen.language, **counts))
+
+
+def _show_trial(trial: Trial, total_steps: int, screen: Screen) -> None:
+    values = asdict(trial) | {
+        "peak": f"{trial.peak / 1e9:.2f} GB",
+        "ram": f"{trial.ram / 1e9:.2f} GB",
+        "share": round(100 * trial.peak / trial.ram),
+        "duration": _duration(trial.run_s),
+        "total_steps": total_steps,
+    }
+    screen.line()
+    screen.line(screen.bold(said("check.trial", screen.language)))
+    names = ("batch", "trained", "loss", "time", "memory", "reopened", "whole")
+    says = {name: f"check.trial.{name}-is" for name in names}
+    if trial.eval_loss is not None:
+        says["loss"] = "check.trial.loss-too"
+    tell = screen.language
+    screen.table([(said(f"check.trial.{name}", tell), said(id, tell, **values)) for name, id in says.items()])
+
+
+def _duration(seconds: float) -> str:
+    """Two figures are as much as an estimate is worth: `45 s`, `12 min`, `3 h 20 min`."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60 // 10 * 10:02d} min"
 
 
 def _show_finding(one: Finding, screen: Screen) -> None:

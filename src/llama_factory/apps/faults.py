@@ -65,7 +65,9 @@ def foreseen(error: BaseException) -> LlamaFactoryError | SeveralErrors | None:
         return MachineError(
             "apps.missing-library", library=library, install=INSTALL.get(library, f"pip install {library}")
         )
-    if _is_out_of_memory(error):
+    from llama_factory.machine.shortage import is_out_of_memory
+
+    if is_out_of_memory(error):
         return MachineError("apps.out-of-memory", reason=_first_line(error))
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return MachineError("apps.system-refused", where=error.filename or "", reason=os.strerror(error.errno))
@@ -76,19 +78,10 @@ REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, err
 """What an operating system says when the machine, not the program, is at its end."""
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
-    """torch says it with a class of its own on a GPU, and with words on a CPU."""
-    names = {kind.__name__ for kind in type(error).__mro__}
-    if names & {"MemoryError", "OutOfMemoryError"}:
-        return True
-    if isinstance(error, OSError) and error.errno == errno.ENOMEM:
-        return True
-    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
-
-
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip().splitlines()
-    return (text[0] if text else type(error).__name__).rstrip(".")[:200]
+    from llama_factory.machine.shortage import first_line  # not before it is needed: `version` loads this file
+
+    return first_line(error)
 
 
 # --- the report of a fault ---------------------------------------------------------------------------------

@@ -25,17 +25,17 @@ Environ = Mapping[str, str]
 
 
 def env(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    """The machine and the versions; DISABLE_VERSION_CHECK silences the word about the tutorials' pins."""
+    """The machine and the versions, line by line beside those that the tutorials pin; below, what they pin more."""
     at_most("env", words, 0, screen)
-    from llama_factory import machine
-    from llama_factory.utils import PINS
+    from llama_factory import utils
+    from llama_factory.machine.environment import absent_pins, table
 
-    rows = machine.environment()
+    rows = [(line.name, utils.with_pins(line, screen.language, environ)) for line in table()]
     screen.table(rows, indent="")
-    if environ.get("DISABLE_VERSION_CHECK", "").lower() not in ("1", "true", "y", "yes", "on"):
+    absent = absent_pins()
+    if absent and not utils.pins_are_silenced(environ):
         screen.line()
-        pins = "; ".join(f"{name} {', '.join(releases)}" for name, releases in PINS.items())
-        screen.paragraph(said("env.pins", screen.language, pins=pins))
+        screen.paragraph(said("env.pins", screen.language, pins="; ".join(absent)))
     return 0
 
 

@@ -42,7 +42,7 @@ PLANNED = ("api", "eval", "webchat", "webui")
 
 USAGE: Mapping[str, tuple[str, ...]] = {
     "init": ("[FILE] [lora|freeze|full]",),
-    "check": ("FILE [KEY=VALUE ...] [--json] [--config-only]",),
+    "check": ("FILE [KEY=VALUE ...] [--json] [--step | --config-only]",),
     "train": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "chat": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "export": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
@@ -82,15 +82,50 @@ WORDS: Mapping[str, Said] = {
         "Reads the configuration, the data and the model's own files, and says what would train a bad model: rows, "
         "lengths, template and stop token, copies, leaks, steps, learning rate, disk. Shows three rows with what is "
         "trained of them. No weights are loaded. --json writes one JSON object, --config-only reads the file alone. "
-        "`train` looks at the same first. Exit code 0 when nothing is an error, else 2, 3 or 4.",
+        "--step then loads the weights, makes one step with the largest batch of the run, saves, opens what was saved "
+        "and compares; output_dir is left alone. `train` looks at the same first, but for --step. Exit code 0 when "
+        "nothing is an error, else 2, 3 or 4; with --step also 5 or 6.",
         "读取配置、数据和模型自身的文件，指出会训练出坏模型的问题：数据行、长度、模板与停止符、重复、泄漏、"
         "步数、学习率、磁盘。展示三行样例及其中参与训练的部分。不加载权重。--json 输出一个 JSON 对象，"
-        "--config-only 只检查配置。`train` 会先做同样的检查。没有错误时退出码为 0，否则为 2、3 或 4。",
+        "--config-only 只检查配置。--step 再加载权重，用本次训练最大的一批数据做一步训练，保存、重新打开并比较，"
+        "不改动 output_dir。除 --step 外，`train` 会先做同样的检查。没有错误时退出码为 0，否则为 2、3 或 4；"
+        "使用 --step 时还可能是 5 或 6。",
     ),
     "check.samples": Said("Rows as the model reads them; trained:", "模型看到的数据行；参与训练的部分："),
     "check.steps": Said(
         "{total_steps} optimiser steps of {rows_per_step} rows; a checkpoint takes about {checkpoint}",
         "共 {total_steps} 个优化步，每步 {rows_per_step} 行；一个检查点约 {checkpoint}",
+    ),
+    "check.load": Said("Loading the weights ...", "正在加载权重 ……"),
+    "check.step": Said("Making one step with the largest batch ...", "正在用最大的一批数据训练一步 ……"),
+    "check.reopen": Said("Opening what was saved ...", "正在重新打开保存的结果 ……"),
+    "check.trial": Said("One step of this run, with its largest batch", "用本次训练最大的一批数据做的一步"),
+    "check.trial.batch": Said("batch", "批次"),
+    "check.trial.batch-is": Said("{rows} rows, {tokens} tokens", "{rows} 行，{tokens} 个词元"),
+    "check.trial.trained": Said("trained", "训练"),
+    "check.trial.trained-is": Said("{trained:,} of {total:,} numbers", "{total:,} 个参数中的 {trained:,} 个"),
+    "check.trial.loss": Said("loss", "损失"),
+    "check.trial.loss-is": Said("{loss:.4f}, gradient norm {grad_norm:.3g}", "{loss:.4f}，梯度范数 {grad_norm:.3g}"),
+    "check.trial.loss-too": Said(
+        "{loss:.4f}, gradient norm {grad_norm:.3g}, after it {eval_loss:.4f} on the largest validation batch",
+        "{loss:.4f}，梯度范数 {grad_norm:.3g}，此后最大的一批验证数据为 {eval_loss:.4f}",
+    ),
+    "check.trial.time": Said("time", "用时"),
+    "check.trial.time-is": Said(
+        "load {load_s:.1f} s, step {step_s:.1f} s, save and open again {reopen_s:.1f} s",
+        "加载 {load_s:.1f} 秒，一步 {step_s:.1f} 秒，保存并重新打开 {reopen_s:.1f} 秒",
+    ),
+    "check.trial.memory": Said("memory", "内存"),
+    "check.trial.memory-is": Said("at most {peak} of {ram} ({share} %)", "最多 {peak}，本机共 {ram}（{share} %）"),
+    "check.trial.reopened": Said("reopened", "重新打开"),
+    "check.trial.reopened-is": Said(
+        "the same weights; log-probabilities differ by {difference:.2g}", "权重相同；对数概率相差 {difference:.2g}"
+    ),
+    "check.trial.whole": Said("whole run", "整次训练"),
+    "check.trial.whole-is": Said(
+        "about {duration}: an estimate, {total_steps} steps at this step's pace a token, without evaluations and "
+        "checkpoints",
+        "约 {duration}：估计值，{total_steps} 步均按这一步每个词元的速度计算，不含评估与保存检查点",
     ),
     "check.cut": Said(" (... {count} more characters ...) ", "（…… 此处省略 {count} 个字符 ……）"),
     "check.error": Said("error", "错误"),
@@ -166,8 +201,9 @@ WORDS: Mapping[str, Said] = {
         "（模型的窗口为 {window} 个词元，已满：最早的 {count} 轮对话已忘记）",
     ),
     "env.pins": Said(
-        "Tutorials pin other versions ({pins}); none is needed here. DISABLE_VERSION_CHECK=1 leaves this line out.",
-        "教程指定的版本（{pins}）在这里都不需要。DISABLE_VERSION_CHECK=1 可不显示本行。",
+        "The tutorials install these too ({pins}); nothing here needs them. DISABLE_VERSION_CHECK=1 leaves out what "
+        "the tutorials name.",
+        "教程还会安装这些库（{pins}），在这里都不需要。DISABLE_VERSION_CHECK=1 可不显示教程中的版本。",
     ),
     "init.done": Said(
         "Wrote {path}. Set the model and the data in it, then: llamafactory-cli train {path}",
@@ -202,6 +238,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "llamafactory-cli check train.yaml",
         "llamafactory-cli check train.yaml cutoff_len=512 --json",
         "llamafactory-cli check train.yaml --config-only",
+        "llamafactory-cli check train.yaml --step",
     ),
     "train": (
         "llamafactory-cli train train.yaml",

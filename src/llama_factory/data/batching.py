@@ -11,7 +11,7 @@ slice of a memory map.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class StepSource:
         self._epoch = 0
         self._step = 0
         self._content = int(store.fingerprint[:12], 16)
-        self._order_R = self._permutation()
+        self._order_R = self._permutation(self._epoch)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -75,15 +75,31 @@ class StepSource:
         """The next step; `Step.epoch` is how many epochs are done once it is taken."""
         if self._step == self.steps_per_epoch:
             self._epoch, self._step = self._epoch + 1, 0
-            self._order_R = self._permutation()
-        first = self._step * self._rows_per_step
-        rows = self._order_R[first : first + self._rows_per_step]
+            self._order_R = self._permutation(self._epoch)
+        rows = self._rows(self._order_R, self._step)
         self._step += 1
-        return Step(
-            batches=tuple(lay_out(self._store, some) for some in cut(rows, self._store.lengths[rows], self._budget)),
-            counts={self._term: float(self._store.supervised[np.sort(rows)].sum())},
-            epoch=self._epoch + self._step / self.steps_per_epoch,
-        )
+        cuts = cut(rows, self._store.lengths[rows], self._budget)
+        return self._of(rows, cuts, self._epoch + self._step / self.steps_per_epoch)
+
+    def largest(self, steps: int) -> Step:
+        """The micro-batch with the most tokens of the first `steps` steps, as a step of its own: what sets the peak
+        of memory. Found by the lengths alone; of two equal ones the one with the longer row. Moves nothing on.
+        """
+        length_R = self._store.lengths
+        limit = max(self._budget, int(length_R.max()))
+        best, size = self._order_R[:0], (0, 0)
+        for number in range(steps):
+            epoch, step = divmod(number, self.steps_per_epoch)
+            if step == 0:
+                order_R = self._permutation(epoch)
+            rows = self._rows(order_R, step)
+            for some in cut(rows, length_R[rows], self._budget):
+                found = (int(length_R[some].sum()), int(length_R[some].max()))
+                if found > size:
+                    best, size = some, found
+            if size[0] >= limit:
+                break
+        return self._of(best, [best], 0.0)
 
     def state(self) -> dict[str, int]:
         """Where the source stands, and what it stands on."""
@@ -107,15 +123,25 @@ class StepSource:
         if epoch < 0 or not 0 <= step <= self.steps_per_epoch:
             raise InputError("data.state-differs", what="step", saved=step, now=self.steps_per_epoch)
         self._epoch, self._step = epoch, step
-        self._order_R = self._permutation()
+        self._order_R = self._permutation(self._epoch)
 
     def on_update(self, version: int) -> None:
         """Rows of a file do not depend on the weights; sources that generate their rows listen here."""
 
-    def _permutation(self) -> NDArray[np.int64]:
+    def _rows(self, order_R: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+        return order_R[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+
+    def _of(self, rows: NDArray[np.int64], cuts: Iterable[NDArray[np.int64]], epoch: float) -> Step:
+        return Step(
+            batches=tuple(lay_out(self._store, some) for some in cuts),
+            counts={self._term: float(self._store.supervised[np.sort(rows)].sum())},
+            epoch=epoch,
+        )
+
+    def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if not self._shuffle:
             return np.arange(len(self._store), dtype=np.int64)
-        return permutation(len(self._store), self._seed, self._epoch)
+        return permutation(len(self._store), self._seed, epoch)
 
 
 def permutation(size: int, *seed: int) -> NDArray[np.int64]:

@@ -10,17 +10,20 @@ from __future__ import annotations
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
 from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, memory
+from llama_factory.machine.shortage import first_line, is_out_of_memory
 from llama_factory.machine.tuning import keep_memory, torch_setup
-
 from llama_factory.machine.usage import Gauge, Usage
+
 __all__ = [
-    "Machine",
     "Gauge",
+    "Machine",
     "Memory",
     "Precision",
-    "describe",
     "Usage",
+    "describe",
     "environment",
+    "first_line",
+    "is_out_of_memory",
     "keep_memory",
     "memory",
     "pick_device",

@@ -1,20 +1,23 @@
-"""Does a model fit its rows and the disk? Read from config.json and the headers of the weights, without torch.
+"""Does a model fit its rows and the disk? Read from config.json and the headers of the weights.
 
 In: the base's folder, the lengths of the rows, their largest token, the run. Out: findings `model.*`, and how large
-a checkpoint will be. The size is an estimate: it counts what `trainer.checkpoints` writes. Nothing is loaded.
+a checkpoint will be. The size is an estimate: it counts what `trainer.checkpoints` writes. No weight is loaded, and
+torch only where a name looks wrong (`audit_method`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llama_factory.model import load, weights
+from llama_factory.errors import LlamaFactoryError
+from llama_factory.model import adapters, load, weights
 from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
 
@@ -84,6 +87,48 @@ def _takes_lora(entry: weights.Entry, targets: tuple[str, ...]) -> bool:
         return not any(part in entry.key for part in NO_LORA)
     name = entry.key.removesuffix(".weight")
     return any(name == target or name.endswith(f".{target}") for target in targets)
+
+
+def audit_method(run: Run, folder: Path) -> list[Finding]:
+    """Layers that `lora_target` or a `freeze_...` key names and the model does not have.
+
+    The names in the files answer for the usual ones. Only where they do not, the model is built without its weights
+    and asked, which loads torch.
+    """
+    if run.model.adapter_name_or_path or _names_are_known(run, folder):
+        return []
+    try:
+        adapters.look(load.skeleton(folder, trust_remote_code=run.model.trust_remote_code), run.method)
+    except LlamaFactoryError as error:
+        return [Finding(error.id, "error", error.where, error.values)]
+    except (ImportError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError):
+        return []  # a model that cannot be built without weights: `attach` will ask the one that has them
+    return []
+
+
+def _names_are_known(run: Run, folder: Path) -> bool:
+    """Whether the names in the weight files already show that nothing is amiss."""
+    method, entries = run.method, weights.entries(folder).values()
+    if method.finetuning_type == "lora":
+        layers = [one for one in entries if not any(part in one.key for part in NO_LORA)]
+        targets = method.lora.lora_target
+        return targets == ("all",) or all(
+            word != "all" and any(_takes_lora(one, (word,)) for one in layers) for word in targets
+        )
+    if method.finetuning_type == "full":
+        return True
+    freeze, config = method.freeze, shape(folder)
+    count = config.get("num_hidden_layers") or config.get("n_layer")
+    if not isinstance(count, int) or not 1 <= abs(freeze.freeze_trainable_layers) <= count:
+        return False
+    inside = [one.key for one in entries if re.search(r"\.\d+\.", one.key)]
+    outside = [one.key for one in entries if not re.search(r"\.\d+\.", one.key)]
+    words = [] if freeze.freeze_trainable_modules == ("all",) else freeze.freeze_trainable_modules
+    return _all_in(words, inside) and _all_in(freeze.freeze_extra_modules, outside)
+
+
+def _all_in(words: Iterable[str], keys: Sequence[str]) -> bool:
+    return all(any(f".{word}." in f".{key}." for key in keys) for word in words)
 
 
 def audit_disk(run: Run, folder: Path, output: Path, *, total_steps: int, steps_per_epoch: int) -> list[Finding]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError, SeveralErrors, nearest
+from llama_factory.machine import is_out_of_memory
 from llama_factory.model import weights
 from llama_factory.records import Finding
 
@@ -70,9 +71,9 @@ def load(
         raise InputError("model.not-safetensors", where=folder) from error
     except ImportError as error:
         raise MachineError("model.library-missing", where=folder, found=brief(error)) from error
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise MachineError("model.no-memory", where=folder) from error
-    except (ValueError, OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, OSError, RuntimeError, MemoryError, KeyError, TypeError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise MachineError("model.no-memory", where=folder) from error
         raise InputError("model.will-not-load", where=folder, found=brief(error)) from error
     _whole(folder, info, say)
     return cast("nn.Module", model.to(device).eval())
@@ -85,6 +86,17 @@ def load_for(
     code = run.model.trust_remote_code
     compare_architecture(run.model.architecture, load_config(folder, trust_remote_code=code), where=str(folder))
     return load(folder, dtype=dtype, device=device, flash_attn=run.model.flash_attn, trust_remote_code=code, say=say)
+
+
+def skeleton(folder: Path, *, trust_remote_code: bool = False) -> nn.Module:
+    """The folder's model without its weights, on torch's meta device: its parts and their names, nothing to compute."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(folder, trust_remote_code=trust_remote_code)
+    _causal(folder, config, trust_remote_code)
+    with quiet(), torch.device("meta"):
+        return cast("nn.Module", AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code))
 
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PretrainedConfig:

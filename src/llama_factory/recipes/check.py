@@ -1,8 +1,9 @@
-"""Everything that can be known before weights are loaded, gathered from the rooms' audits.
+"""Everything that can be known before step 1, gathered from the rooms' audits.
 
 In: a way to read a configuration, the cache folder. Out: a `Report` of findings, figures and three rendered rows.
 `audit` and `refuse` are the same for `train`: what would teach nothing is refused before the weights are loaded.
-Deliberately no torch, no printing, no judgement: rooms find, this file only puts their findings in one list.
+Deliberately no torch (`trial`, which makes one real step when asked to, is loaded for it), no printing, no judgement:
+rooms find, this file only puts their findings in one list.
 """
 
 from __future__ import annotations
@@ -10,23 +11,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from llama_factory import data
+from llama_factory import data, storage
 from llama_factory.config import Run, require
 from llama_factory.config import audit as config_audit
 from llama_factory.data import audit as data_audit
-from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, SeveralErrors
+from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
+from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
-from llama_factory.model.locate import locate_for
+from llama_factory.model.locate import Folders, locate_for
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
 from llama_factory.render import audit as render_audit
 
-DATA_ROOMS = ("data", "render")
-"""An error that one of these finds is the data's; any other is the configuration's."""
+if TYPE_CHECKING:
+    from llama_factory.recipes.trial import Stage, Trial
+
+Found = tuple[Run, Folders, Renderer, data.Prepared] | None
+"""What a run is made of; None where only its configuration was asked about."""
+
+KINDS: Mapping[str, type[LlamaFactoryError]] = {
+    "data": DataError, "render": DataError, "machine": MachineError, "storage": MachineError,
+}  # fmt: skip
+"""Whose an error is, by the room that finds it; any other is the configuration's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +56,29 @@ class Report:
     data_sets: tuple[data.DataSetSummary, ...] = ()
     samples: tuple[Sample, ...] = ()
     exit_code: int = 0
+    trial: Trial | None = None
 
 
-def check(read: Callable[[], Run], *, cache: Path, config_only: bool = False, language: Language = "en") -> Report:
-    """Never raises what a person can cause: the error that ends the check is its last finding."""
+def check(
+    read: Callable[[], Run],
+    *,
+    cache: Path,
+    config_only: bool = False,
+    step: Callable[[Stage], None] | None = None,
+    language: Language = "en",
+) -> Report:
+    """Never raises what a person can cause: the error that ends the check is its last finding.
+
+    step: given, one real step is made where no error was found; it hears what is begun.
+    """
     report = Report()
     try:
-        _gather(report, read, cache, config_only, language)
+        found = _gather(report, read, cache, config_only, language)
         problems = errors_of(report.findings)
+        if found and step and not problems:
+            from llama_factory.recipes.trial import trial
+
+            report.trial = trial(*found, find=report.findings.append, stage=step)
     except LlamaFactoryError as error:
         problems = list(error.errors) if isinstance(error, SeveralErrors) else [error]
         report.findings += [Finding(one.id, "error", one.where, one.values) for one in problems]
@@ -73,6 +98,7 @@ def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list
         *data_audit.audit(rows),
         *render_audit.audit(renderer, train.last_trained(), train.origin),
         *model_audit.audit(base, lengths_R, largest),
+        *model_audit.audit_method(run, base),
         *model_audit.audit_disk(
             run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch
         ),
@@ -88,20 +114,21 @@ def refuse(findings: list[Finding]) -> None:
 
 def errors_of(findings: list[Finding]) -> list[LlamaFactoryError]:
     return [
-        (DataError if one.id.split(".")[0] in DATA_ROOMS else InputError)(one.id, where=one.where, **one.values)
+        KINDS.get(one.id.split(".")[0], InputError)(one.id, where=one.where, **one.values)
         for one in findings
         if one.severity == "error"
     ]
 
 
-def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: bool, language: Language) -> None:
+def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: bool, language: Language) -> Found:
     """Fills the report step by step, so that it holds what was found before an error ended it."""
     run = read()
     report.findings += run.notices
     require(run, "train")
     if config_only:
         report.findings += config_audit.audit(run)
-        return
+        return None
+    report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
     report.findings += renderer.notices
@@ -112,6 +139,13 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.summary |= _figures(run, rows)
     report.findings += audit(run, folders.base, renderer, rows)
     report.summary["checkpoint_bytes"] = model_audit.checkpoint_bytes(run, folders.base)[0]
+    return run, folders, renderer, rows
+
+
+def _audit_machine(output: Path) -> list[Finding]:
+    """Libraries that are missing or too old, and a place that cannot be written to: before a row is read."""
+    wrong = [*library_problems().values(), storage.refusal(output)]
+    return [Finding(one.id, "error", one.where, one.values) for one in wrong if one]
 
 
 def _figures(run: Run, rows: data.Prepared) -> Mapping[str, Any]:

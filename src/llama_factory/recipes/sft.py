@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,12 +22,15 @@ from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.wiring import (
     Bench,
     ModelWriter,
+    bench_of,
     checkpoints_of,
     judge_of,
     observers_of,
     outcome_of,
     plan_of,
     policy_of,
+    prove,
+    source_of,
     write_resolved,
 )  # fmt: skip
 from llama_factory.render import renderer_for
@@ -55,12 +57,10 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
 
 
 def _bench(run: Run, say: Say, language: Language) -> Bench:
-    device = machine.pick_device(run.model.device_map)
-    precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     folders = locate_for(run)
-    renderer = renderer_for(run, folders.tokenizer or folders.base)
-    tell(say, (*precision.said, *renderer.notices), language)
-    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
+    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base))
+    tell(say, (*bench.precision.said, *bench.renderer.notices), language)
+    return bench
 
 
 def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> Outcome:
@@ -72,19 +72,11 @@ def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> O
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
-    policy.verify(data.sample_batch(rows.train))
+    prove(bench, policy, rows.train)
     say(policy.describe())
-    source = data.batches(
-        rows.train,
-        rows_per_step=data.rows_per_step(run),
-        micro_batch_tokens=data.token_budget(run),
-        seed=run.training.seed,
-        shuffle=not run.data.disable_shuffling,
-        term=TERM,
-    )
     result = trainer.fit(
         policy,
-        source,
+        source_of(run, rows.train, TERM),
         objective,
         plan_of(run, bench.precision),
         observers=observers_of(run, bench.output, say, language),

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from llama_factory import data, storage, trainer
+from llama_factory import data, machine, storage, trainer
 from llama_factory.config import Run
-from llama_factory.errors import Language, OurFault
+from llama_factory.errors import InputError, Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, save
 from llama_factory.model.locate import Folders
@@ -47,6 +47,24 @@ class Bench:
     renderer: Renderer
     device: str
     precision: Precision
+
+
+def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
+    device = machine.pick_device(run.model.device_map)
+    precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
+    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
+
+
+def source_of(run: Run, rows: TokenStore, term: str) -> data.StepSource:
+    """The steps of the run. `term` names what each of them counts."""
+    return data.batches(
+        rows,
+        rows_per_step=data.rows_per_step(run),
+        micro_batch_tokens=data.token_budget(run),
+        seed=run.training.seed,
+        shuffle=not run.data.disable_shuffling,
+        term=term,
+    )
 
 
 def plan_of(run: Run, precision: Precision) -> FitPlan:
@@ -94,6 +112,18 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(module), [*said, *attached.said]
+
+
+def prove(bench: Bench, policy: Policy, rows: TokenStore) -> None:
+    """On rows of the run: the model answers with numbers, and the fast path with the same ones as the plain path."""
+    import torch
+
+    sample = data.sample_batch(rows)
+    with torch.no_grad():
+        finite = bool(torch.isfinite(policy.forward(sample).logprob_S).all())
+    if not finite:
+        raise InputError("model.answers-not-finite", where=bench.folders.base, format=bench.precision.compute)
+    policy.verify(sample)
 
 
 class ModelWriter:

@@ -7,7 +7,7 @@ Deliberately knows nothing of what it stores; needs neither numpy nor torch.
 
 from __future__ import annotations
 
-from llama_factory.storage.aside import sweep
+from llama_factory.storage.aside import beside, sweep
 from llama_factory.storage.commit import (
     append_line,
     publish_files,
@@ -17,7 +17,7 @@ from llama_factory.storage.commit import (
     write_file,
 )
 from llama_factory.storage.digests import cache_folder, digest, file_digest
-from llama_factory.storage.disk import free_bytes
+from llama_factory.storage.disk import free_bytes, refusal
 from llama_factory.storage.lock import Lock
 from llama_factory.storage.manifest import Entry, Manifest, glance, verify
 from llama_factory.storage.numbered import Broken, find_newest, newest_whole, numbered, retain
@@ -28,6 +28,7 @@ __all__ = [
     "Lock",
     "Manifest",
     "append_line",
+    "beside",
     "cache_folder",
     "digest",
     "file_digest",
@@ -37,6 +38,7 @@ __all__ = [
     "newest_whole",
     "numbered",
     "publish_files",
+    "refusal",
     "remove_directory",
     "retain",
     "set_aside",

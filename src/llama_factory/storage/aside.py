@@ -56,6 +56,22 @@ def aside(parent: Path, kind: Literal["writing", "replaced"]) -> Iterator[Path]:
             os.close(descriptor)
 
 
+@contextmanager
+def beside(target: Path) -> Iterator[Path]:
+    """An empty hidden folder where a result at `target` would be written; `target` itself is not touched.
+
+    It lies in the nearest folder above that exists, so that it meets the same disk. Only where `target` is there
+    and that folder is another disk, or closed to us, it lies inside.
+    """
+    target = Path(os.path.realpath(target))
+    parent = next(folder for folder in target.parents if folder.is_dir())
+    if target.is_dir() and (target.stat().st_dev != parent.stat().st_dev or not os.access(parent, os.W_OK)):
+        parent = target
+    sweep(parent)
+    with aside(parent, "writing") as room:
+        yield room
+
+
 def take(descriptor: int) -> bool | None:
     """Lock an open file without waiting: True taken, False someone holds it, None: no locks on this file system."""
     try:

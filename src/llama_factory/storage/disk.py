@@ -116,6 +116,18 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
+def refusal(path: Path) -> MachineError | None:
+    """Why nothing can be written at `path`, which need not exist yet, as far as that shows without writing."""
+    path = Path(os.path.abspath(path))
+    while not os.path.lexists(path):
+        path = path.parent
+    if not path.is_dir():
+        return as_letter(errno.ENOTDIR, path, os.strerror(errno.ENOTDIR))
+    if not os.access(path, os.W_OK | os.X_OK):
+        return as_letter(errno.EACCES, path, os.strerror(errno.EACCES))
+    return None
+
+
 def kind_of(mode: int) -> str:
     """The kind of a thing that is not a plain file, for a letter."""
     return "a link" if stat.S_ISLNK(mode) else "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"

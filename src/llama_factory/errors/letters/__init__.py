@@ -16,7 +16,6 @@ from llama_factory.errors.letters import (
     storage,
     trainer,
     tuner,
-    utils,
 )
 from llama_factory.errors.letters.letter import Letter
 
@@ -34,5 +33,4 @@ LETTERS: Mapping[str, Letter] = {
     **storage.LETTERS,
     **trainer.LETTERS,
     **tuner.LETTERS,
-    **utils.LETTERS,
 }

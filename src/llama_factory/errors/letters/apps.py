@@ -59,6 +59,12 @@ LETTERS: dict[str, Letter] = {
         zh="{variable}={found} 在此不起作用：对应的功能已列入计划，尚未完成。",
         zh_cure="任务照常进行。",
     ),
+    "apps.step-without-data": Letter(
+        en="`--step` needs data and model, and `--config-only` leaves both out.",
+        en_cure="Give one of the two.",
+        zh="`--step` 需要数据和模型，而 `--config-only` 两者都不读取。",
+        zh_cure="请只保留其中一个。",
+    ),
     "apps.file-exists": Letter(
         en="there is a file already; it was left as it is.",
         en_cure="Name another one: `llamafactory-cli init my.yaml`.",

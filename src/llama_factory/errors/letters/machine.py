@@ -5,6 +5,18 @@ from __future__ import annotations
 from llama_factory.errors.letters.letter import Letter
 
 LETTERS: dict[str, Letter] = {
+    "machine.missing-library": Letter(
+        en="expected {library} {least} or later, found none.",
+        en_cure='pip install "{library}>={least}"',
+        zh="应安装 {library} {least} 或更高版本，但未找到。",
+        zh_cure='pip install "{library}>={least}"',
+    ),
+    "machine.old-library": Letter(
+        en="expected {library} {least} or later, found {found}.",
+        en_cure='pip install -U "{library}>={least}"',
+        zh="应安装 {library} {least} 或更高版本，当前为 {found}。",
+        zh_cure='pip install -U "{library}>={least}"',
+    ),
     "machine.no-cuda": Letter(
         en="expected an NVIDIA GPU that this torch can use, found none.",
         en_cure="Write `device_map: auto` to use what is there, or install a torch built for CUDA and its driver.",
@@ -28,5 +40,25 @@ LETTERS: dict[str, Letter] = {
         en_cure="Leave `pure_bf16` out unless memory forces it; if it stays, raise `learning_rate`.",
         zh="被训练的权重与优化器状态以 bf16 保存：小于权重 1/256 的更新会丢失。",
         zh_cure="除非内存所迫，请去掉 `pure_bf16`；若保留，请提高 `learning_rate`。",
+    ),
+    # Seen by one real step.
+    "machine.memory-nearly-full": Letter(
+        en="one step with {tokens} tokens held up to {peak}, {share} % of this machine's {ram}. Above 90 % the next "
+        "program that is started can end the run.",
+        en_cure="Set `gradient_checkpointing: true`, lower `per_device_train_batch_size` (and raise "
+        "`gradient_accumulation_steps` as much) or `cutoff_len`; LoRA needs less than `freeze`, `freeze` less than "
+        "`full`.",
+        zh="一步（{tokens} 个词元）最多占用 {peak}，为本机内存 {ram} 的 {share} %。超过 90 % 时，任何新启动的程序都可能"
+        "使训练中断。",
+        zh_cure="请设置 `gradient_checkpointing: true`，减小 `per_device_train_batch_size`（同时按比例增大 "
+        "`gradient_accumulation_steps`）或 `cutoff_len`；LoRA 比 `freeze` 省内存，`freeze` 比 `full` 省内存。",
+    ),
+    "machine.no-memory-for-step": Letter(
+        en="memory ran out in a step of {rows} rows with {tokens} tokens, the largest batch of this run: {reason}.",
+        en_cure="Set `gradient_checkpointing: true`, lower `per_device_train_batch_size` (and raise "
+        "`gradient_accumulation_steps` as much) or `cutoff_len`, or take `finetuning_type: lora` or a smaller model.",
+        zh="本次训练最大的一批（{rows} 行，{tokens} 个词元）在训练一步时内存不足：{reason}。",
+        zh_cure="请设置 `gradient_checkpointing: true`，减小 `per_device_train_batch_size`（同时按比例增大 "
+        "`gradient_accumulation_steps`）或 `cutoff_len`，或改用 `finetuning_type: lora` 或更小的模型。",
     ),
 }

@@ -411,6 +411,21 @@ LETTERS: dict[str, Letter] = {
         zh="要写入的文件夹不为空。",
         zh_cure="请指定新文件夹。",
     ),
+    "model.answers-not-finite": Letter(
+        en="before any training, in {format}, the model's log-probabilities of two rows are no finite numbers.",
+        en_cure="Its weights are broken, or too large for {format}. Give `bf16: false`, or fetch the model again.",
+        zh="尚未训练，模型以 {format} 计算两行数据的对数概率就不是有限数值。",
+        zh_cure="权重已损坏，或超出 {format} 的范围。请设置 `bf16: false`，或重新获取模型。",
+    ),
+    "model.reopened-differs": Letter(
+        en="what was saved and opened again is not what was trained: {count} of {total} trained tensors differ, a "
+        "log-probability differs by {difference:.2g} on average ({allowed:g} is allowed).",
+        en_cure="A run would end with a result that is not the model it trained. Nothing of it was kept. Look after "
+        "disk and memory of this machine; if it happens again, please report it.",
+        zh="保存后重新打开的模型与训练所得不一致：{total} 个被训练的张量中有 {count} 个不同，"
+        "对数概率平均相差 {difference:.2g}（允许 {allowed:g}）。",
+        zh_cure="正式训练的结果也会与所训练的模型不同。未保留任何文件。请检查本机的磁盘和内存；若再次出现，请反馈。",
+    ),
     # Found by `audit`.
     "model.beyond-window": Letter(
         en="the model's window is {window} tokens; {count} rows are longer (the longest {longest}).",

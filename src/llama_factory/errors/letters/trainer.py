@@ -67,6 +67,14 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请确认被训练的模块确实参与计算（`lora_target`、`freeze_trainable_modules`），且数据行含有回答。"
         "最近的正常状态：{kept}。",
     ),
+    "trainer.not-reached": Letter(
+        en="no gradient came to {count} of the {total} trained tensors; the first is {first}.",
+        en_cure="Usual for experts that no token of this batch was sent to. Otherwise the model does not use them: "
+        "leave them out of `lora_target` or `freeze_trainable_modules`.",
+        zh="{total} 个被训练的张量中有 {count} 个没有得到梯度；第一个是 {first}。",
+        zh_cure="对于这一批词元没有分配到的专家，这是正常的。否则说明模型没有用到它们："
+        "请将其从 `lora_target` 或 `freeze_trainable_modules` 中去掉。",
+    ),
     "trainer.weights-not-finite": Letter(
         en="after step {step} a trained weight is no longer a finite number. It was not saved.",
         en_cure="Lower `learning_rate` and go on from the last good state: {kept}.",
