@@ -80,22 +80,6 @@ def look(model: nn.Module, method: Any) -> None:
         _freeze(model, method.freeze)
 
 
-def strengths(model: nn.Module) -> dict[str, float]:
-    """By what each active adapter is multiplied, by the name of its layer: weights alone do not say that."""
-    from peft.tuners.lora import LoraLayer
-
-    layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer))
-    return {f"{name}:{active}": layer.scaling[active] for name, layer in layers for active in layer.active_adapters}
-
-
-def look(model: nn.Module, method: Any) -> None:
-    """Raise what `attach` would about names and numbers of layers. `model` needs no weights for that."""
-    if method.finetuning_type == "lora":
-        _targets(model, tuple(method.lora.lora_target), [])
-    elif method.finetuning_type == "freeze":
-        _freeze(model, method.freeze)
-
-
 def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *, trainable: bool = False) -> Attached:
     """Put the adapters of `folders`, added together, on `model`, which was loaded from `base_folder`.
 

@@ -205,14 +205,6 @@ LETTERS: dict[str, Letter] = {
         zh="{name} 出错，已停用：{reason}",
         zh_cure="训练继续进行，不再使用它。",
     ),
-    # Our own faults.
-    "trainer.unknown-terms": Letter(
-        en="an objective returned the terms {found}, and the step has counts for {counted}.",
-        en_cure="This is a fault of the recipe; please report it.",
-        zh="目标函数返回了 {found}，而该步只有 {counted} 的计数。",
-        zh_cure="这是训练方案的缺陷，请反馈。",
-    ),
-    "trainer.counts-differ": Letter(
     "trainer.log-name-taken": Letter(
         en="this file is not a link of ours and was left alone; the log of this run is {log}.",
         en_cure="Rename it, and the next run puts a link to its log there.",
@@ -251,6 +243,14 @@ LETTERS: dict[str, Letter] = {
         "（训练损失由 {train_then} 变为 {train_now}）。此时学到的内容不能推广到其他数据。",
         zh_cure="请设置 `early_stopping: true` 以保留最好的权重，或减少轮数、增加数据。",
     ),
+    # Our own faults.
+    "trainer.unknown-terms": Letter(
+        en="an objective returned the terms {found}, and the step has counts for {counted}.",
+        en_cure="This is a fault of the recipe; please report it.",
+        zh="目标函数返回了 {found}，而该步只有 {counted} 的计数。",
+        zh_cure="这是训练方案的缺陷，请反馈。",
+    ),
+    "trainer.counts-differ": Letter(
         en="the step promised a count of {promised} for `{term}`, its micro-batches add up to {found}.",
         en_cure="This is a fault of the source or the objective; please report it.",
         zh="该步为 `{term}` 给出的计数为 {promised}，而各微批次之和为 {found}。",
