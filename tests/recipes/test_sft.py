@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
 import yaml
+from recipe_settings import digests, settings
 
 from llama_factory import recipes
 from llama_factory.config import from_mapping
 from llama_factory.errors import InputError
 
 
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture
-def rows(tmp_path) -> Path:
-    file = tmp_path / "rows.jsonl"
-    lines = [
-        {"prompt": f"Question {i} about {'many ' * (i % 7)}things?", "response": f"Answer {i}{', and more' * (i % 5)}."}
-        for i in range(24)
-    ]
-    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return file
-
-
-def settings(model: Path, rows: Path, output: Path, **changes) -> dict:
-    return {
-        "model_name_or_path": str(model),
-        "finetuning_type": "lora",
-        "lora_rank": 4,
-        "lora_dropout": 0.1,
-        "dataset": str(rows),
-        "output_dir": str(output),
-        "per_device_train_batch_size": 3,
-        "learning_rate": 5e-3,
-        "lr_scheduler_type": "cosine",
-        "warmup_ratio": 0.1,
-        "max_steps": 40,
-        "logging_steps": 3,
-        "save_steps": 7,
-        "val_size": 4,
-        "eval_strategy": "steps",
-        "eval_steps": 10,
-        "plot_loss": True,
-    } | changes
-
-
 def train(given: dict) -> recipes.Outcome:
     return recipes.train(from_mapping(given, "test"), say=lambda line: None)
-
-
-def digests(folder: Path, *names: str) -> dict[str, str]:
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
 
 
 def log(folder: Path) -> list[dict]:
@@ -93,7 +51,8 @@ def test_what_a_run_leaves_behind(tiny_model, rows, tmp_path) -> None:
     left = {path.name for path in output.iterdir()}
     assert {
         "MANIFEST.json", "adapter_config.json", "adapter_model.safetensors", "chat_template.jinja", "checkpoint-6",
-        "llama_factory.json", "resolved_config.yaml", "runs", "tokenizer.json", "trainer_log.jsonl",
+        "llama_factory.json", "report.html", "resolved_config.yaml", "runs", "tokenizer.json", "train.log",
+        "trainer_log.jsonl",
         "training_loss.png",
     } <= left  # fmt: skip
     assert not [name for name in left if name.startswith("checkpoint-") and name != "checkpoint-6"]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -165,12 +168,22 @@ def test_tensorboard_finds_the_losses_where_logging_dir_says(
     assert "loss" in seen.stdout
 
 
-def test_the_log_of_a_run_has_another_name_than_the_tutorial_expects(
+def test_the_log_is_followed_by_the_command_of_the_tutorial(
     inventory: Inventory, typed: Typed, tiny_model: Path, tmp_path: Path
 ) -> None:
-    assert typed(TRAIN, tmp_path, more=f"model_name_or_path={tiny_model} max_steps=1").returncode == 0
-    assert not (tmp_path / inventory["004/tail-train-log"].text.split()[2]).exists()
-    assert '"loss"' in (tmp_path / "out" / "trainer_log.jsonl").read_text()
+    """Two programs and a pipe, as printed. `tail -f` goes on for ever, so it is ended once it has shown the run."""
+    more = f"model_name_or_path={tiny_model} max_steps=4 logging_steps=2"
+    assert typed(TRAIN, tmp_path, more=more).returncode == 0
+    tail, grep = (shlex.split(part) for part in inventory["004/tail-train-log"].text.split("|"))
+    assert (tmp_path / tail[-1]).resolve() == tmp_path / "out" / "train.log"
+    with (
+        subprocess.Popen(tail, cwd=tmp_path, stdout=subprocess.PIPE) as following,
+        subprocess.Popen(grep, stdin=following.stdout, stdout=subprocess.PIPE, text=True) as found,
+    ):
+        time.sleep(1)
+        following.terminate()
+        lines, _ = found.communicate(timeout=60)
+    assert len(re.findall(r"^\[epoch \d+/\d+\] loss: \d+\.\d\d \d+\.\d\d \(step [24]\)$", lines, re.MULTILINE)) == 2
 
 
 def test_a_snippet_that_is_started_by_python_is_started_by_ours() -> None:

@@ -18,6 +18,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "loss": ", mean loss {value:.4f}",
         "eval_loss": ", validation loss {value:.4f}",
         "result": "The result is in {folder}, beside {files}.",
+        "page": "Look at it:  {path}",
         "chat": "Talk to it:  {command}",
         "export": "Merge it:    {command}",
     },
@@ -27,6 +28,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "loss": ",平均损失 {value:.4f}",
         "eval_loss": ",验证损失 {value:.4f}",
         "result": "结果在 {folder},同一目录下还有 {files}。",
+        "page": "查看报告:{path}",
         "chat": "与它对话:{command}",
         "export": "合并权重:{command}",
     },
@@ -59,10 +61,11 @@ def closing_lines(
     eval_loss: float | None,
     folder: str,
     files: Sequence[str],
+    page: str,
     chat: str,
     export: str,
 ) -> tuple[str, ...]:
-    """What was done, where it lies, and the commands that come next. An empty command is left out."""
+    """What was done, where it lies, and the commands that come next. What is empty is left out."""
     words = WORDS[language]
     means = {
         name: "" if value is None else words[name].format(value=value)
@@ -73,5 +76,7 @@ def closing_lines(
         words["done"].format(steps=steps, time=f"{minutes}:{rest:02d} min", **means) if steps else words["nothing"]
     ]
     lines.append(words["result"].format(folder=folder, files=", ".join(files)))
+    if page:
+        lines.append(words["page"].format(path=page))
     lines += [words[name].format(command=command) for name, command in (("chat", chat), ("export", export)) if command]
     return tuple(lines)

@@ -19,6 +19,7 @@ from llama_factory.losses import Term, token_nll
 from llama_factory.model.locate import locate_for
 from llama_factory.recipes import check
 from llama_factory.recipes.outcome import Outcome, Say, tell
+from llama_factory.recipes.reporting import Page
 from llama_factory.recipes.wiring import (
     Bench,
     ModelWriter,
@@ -53,7 +54,7 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
     check.refuse(findings)
     tell(say, (one for one in findings if one.severity == "warning"), language)
     with storage.Lock(bench.output):
-        return _train(bench, rows, say, language)
+        return _train(bench, rows, Page(bench, rows, findings, say, language), say, language)
 
 
 def _bench(run: Run, say: Say, language: Language) -> Bench:
@@ -63,7 +64,7 @@ def _bench(run: Run, say: Say, language: Language) -> Bench:
     return bench
 
 
-def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> Outcome:
+def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: Language) -> Outcome:
     run = bench.run
     writer = ModelWriter(bench)
     checkpoints = checkpoints_of(bench, rows, writer)
@@ -74,16 +75,19 @@ def _train(bench: Bench, rows: data.Prepared, say: Say, language: Language) -> O
     tell(say, said, language)
     prove(bench, policy, rows.train)
     say(policy.describe())
-    result = trainer.fit(
-        policy,
-        source_of(run, rows.train, TERM),
-        objective,
-        plan_of(run, bench.precision),
-        observers=observers_of(run, bench.output, say, language),
-        checkpoints=checkpoints,
-        evaluate=judge_of(run, policy, objective, rows.validation),
-        origin=lambda row: str(rows.train.origin(row)),
-    )
+    with page:  # written however the training ends
+        page.before(policy.module)
+        result = trainer.fit(
+            policy,
+            source_of(run, rows.train, TERM),
+            objective,
+            plan_of(run, bench.precision),
+            observers=[*observers_of(run, bench.output, say, language), page],
+            checkpoints=checkpoints,
+            evaluate=judge_of(run, policy, objective, rows.validation),
+            origin=lambda row: str(rows.train.origin(row)),
+        )
+        page.finished(policy.module, result)
     return outcome_of(bench, result, language)
 
 

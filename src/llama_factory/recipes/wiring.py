@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from llama_factory import data, machine, storage, trainer
+from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
 from llama_factory.errors import InputError, Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, save
 from llama_factory.model.locate import Folders
-from llama_factory.recipes.outcome import Outcome, Say, closing_lines
+from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
 from llama_factory.records import Finding
 from llama_factory.render import Renderer
 from llama_factory.trainer import Checkpoints, Evaluate, FitPlan, FitResult, Objective, Observer
 from llama_factory.trainer.checkpoints import Fact
-from llama_factory.trainer.observers import Console, JsonLines, LossPlot, TensorBoard
+from llama_factory.trainer.observers import Console, JsonLines, LossPlot, TensorBoard, TrainLog
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 PLOT = "training_loss.png"
 LOG = "trainer_log.jsonl"
+TRAIN_LOG = "train.log"
+LINK = Path("logs") / TRAIN_LOG
+"""In the working directory: where the tutorials look for the log of a run."""
 RESOLVED = "resolved_config.yaml"
 
 
@@ -200,7 +203,8 @@ def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: Token
 
 
 def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequence[Observer]:
-    listeners: list[Observer] = [Console(say, language), JsonLines(output / LOG)]
+    diary = TrainLog(output / TRAIN_LOG, language, link=LINK, notice=lambda one: tell(say, [one], language))
+    listeners: list[Observer] = [diary, Console(say, language), JsonLines(output / LOG)]
     if "tensorboard" in run.logging.report_to:
         listeners.append(TensorBoard(Path(run.logging.logging_dir or output / "runs")))
     if run.logging.plot_loss:
@@ -213,8 +217,8 @@ def write_resolved(run: Run, output: Path) -> None:
     storage.write_file(output / RESOLVED, run.resolved_yaml())
 
 
-def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
-    """What became of the run, and the last lines on screen: where everything lies, what can be done next."""
+def commands_of(bench: Bench) -> Mapping[str, str]:
+    """What can be typed next: `chat`, and `export` where there is something to merge."""
     run, output = bench.run, str(bench.output)
     adapted = run.method.finetuning_type == "lora"
     base = str(run.model.model_name_or_path)
@@ -222,17 +226,27 @@ def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
     if run.data.template is not None:
         asked["template"] = run.data.template
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in asked.items())
+    merged = shlex.quote(output.rstrip("/") + "-merged")
+    return {
+        "chat": f"llamafactory-cli chat {words}",
+        "export": f"llamafactory-cli export {words} export_dir={merged}" if adapted else "",
+    }
+
+
+def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
+    """What became of the run, and the last lines on screen: where everything lies, what can be done next."""
+    commands = commands_of(bench)
+    page = bench.output / runs.NAME
     lines = closing_lines(
         language,
         steps=result.step - result.first_step,
         seconds=result.elapsed_s,
         loss=result.loss,
         eval_loss=result.metrics.get("eval_loss"),
-        folder=output,
-        files=[name for name in (PLOT, LOG, RESOLVED) if (bench.output / name).is_file()],
-        chat=f"llamafactory-cli chat {words}",
-        export=f"llamafactory-cli export {words} export_dir={shlex.quote(output.rstrip('/') + '-merged')}"
-        if adapted
-        else "",
+        folder=str(bench.output),
+        files=[name for name in (PLOT, TRAIN_LOG, LOG, RESOLVED) if (bench.output / name).is_file()],
+        page=str(page) if page.is_file() else "",
+        chat=commands["chat"],
+        export=commands["export"],
     )
     return Outcome(bench.output, result.step, result.loss, result.metrics.get("eval_loss"), lines)

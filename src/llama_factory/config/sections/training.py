@@ -330,6 +330,12 @@ class Logging(Section):
         zh="将损失曲线画入 training_loss.png。",
         starter=True,
     )
+    report_samples: Annotated[int, Whole(at_least=0, at_most=16)] = key(
+        2,
+        en="How many rows are answered before and after training, for report.html. 0 = none.",
+        zh="为 report.html 用多少条数据展示训练前后的回答；0 表示不生成。",
+        unit="rows",
+    )
     report_to: Annotated[
         tuple[str, ...],
         Names(
