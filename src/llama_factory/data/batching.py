@@ -86,7 +86,8 @@ class StepSource:
         of memory. Found by the lengths alone; of two equal ones the one with the longer row. Moves nothing on.
         """
         length_R = self._store.lengths
-        limit = max(self._budget, int(length_R.max()))
+        longest = int(length_R.max())
+        none_larger = (max(self._budget, longest), longest)
         best, size = self._order_R[:0], (0, 0)
         for number in range(steps):
             epoch, step = divmod(number, self.steps_per_epoch)
@@ -97,7 +98,7 @@ class StepSource:
                 found = (int(length_R[some].sum()), int(length_R[some].max()))
                 if found > size:
                     best, size = some, found
-            if size[0] >= limit:
+            if size == none_larger:
                 break
         return self._of(best, [best], 0.0)
 
