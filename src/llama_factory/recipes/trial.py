@@ -27,7 +27,7 @@ from llama_factory import data, machine, storage, trainer
 from llama_factory.config import audit
 from llama_factory.errors import MachineError, ProofError
 from llama_factory.model import adapters, load
-from llama_factory.model.policy import ALLOWED_EXACT, ALLOWED_HALF, Policy
+from llama_factory.model.policy import Policy
 from llama_factory.recipes.sft import TERM, objective
 from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, policy_of, prove, source_of
 from llama_factory.records import Finding, Step
@@ -45,6 +45,12 @@ Find = Callable[[Finding], None]
 
 FULL = 0.9
 """Of the machine's memory: above it the next longer batch, or another program, ends the run."""
+
+SAME_EXACT = 1e-3
+SAME_HALF = 0.25
+"""Mean difference of a log-probability between two ways to compute the same weights: on two rows of the shipped data
+sets SmolLM2 in bf16 gave 0.03 to 0.12. The weights themselves are compared bit by bit; this is for what they do not say.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +227,7 @@ def _compare(bench: Bench, rows: Prepared, folder: Path, made: _Made) -> float:
     """The mean difference of a log-probability between what was trained and what is opened from the files.
 
     The weights must be the same bit by bit. The log-probabilities need not: a layer with a trained adapter may be
-    computed in one piece, with a finished one in two. What two ways may differ by, `Policy.verify` says.
+    computed in one piece, with a finished one in two.
     """
     policy = _reopened(bench, folder)
     own, strong = dict(policy.module.named_parameters()), adapters.strengths(policy.module)
@@ -230,7 +236,7 @@ def _compare(bench: Bench, rows: Prepared, folder: Path, made: _Made) -> float:
     with torch.no_grad():
         logprob_S = policy.forward(data.sample_batch(rows.train)).logprob_S
     difference = float((logprob_S - made.logprob_S).abs().mean())
-    allowed = ALLOWED_EXACT if bench.precision.compute == "float32" else ALLOWED_HALF
+    allowed = SAME_EXACT if bench.precision.compute == "float32" else SAME_HALF
     if wrong or not difference <= allowed:
         values = {"count": len(wrong), "total": len(made.masters), "difference": difference, "allowed": allowed}
         raise ProofError("model.reopened-differs", where=bench.output, **values)
