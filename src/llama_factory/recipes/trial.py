@@ -49,7 +49,7 @@ FULL = 0.9
 SAME_EXACT = 1e-3
 SAME_HALF = 0.25
 """Mean difference of a log-probability between two ways to compute the same weights: on two rows of the shipped data
-sets SmolLM2 in bf16 gave 0.03 to 0.12. The weights themselves are compared bit by bit; this is for what they do not say.
+sets SmolLM2 in bf16 gave 0.03 to 0.12. The weights are compared bit by bit; this is for what they do not say.
 """
 
 
