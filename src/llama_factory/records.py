@@ -9,7 +9,7 @@ Axes in names: `T` tokens laid end to end, `R` rows (documents).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,6 +106,13 @@ class Batch:
     @property
     def lengths_R(self) -> NDArray[np.int64]:
         return self.offsets[1:] - self.offsets[:-1]
+
+    def rows_alone(self) -> Iterator[Batch]:
+        """Each row in a batch of its own, without `extras`."""
+        import numpy as np
+
+        for start, end, row in zip(self.offsets[:-1], self.offsets[1:], self.rows, strict=True):
+            yield Batch(self.ids_T[start:end], self.weight_T[start:end], np.array([0, end - start]), np.array([row]))
 
 
 @dataclass(frozen=True, slots=True)

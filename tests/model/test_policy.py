@@ -9,19 +9,19 @@ from peft import LoraConfig, PromptTuningConfig, TaskType, get_peft_model
 from transformers import LlamaForCausalLM
 
 from llama_factory.errors import OurFault, ProofError
-from llama_factory.model import proven
+from llama_factory.model import layouts, proven
 from llama_factory.model.attention import NAME
-from llama_factory.model.layouts import Layout, supervised
-from llama_factory.model.policy import Policy, Want
+from llama_factory.model.layouts import Layout, isolation, supervised
+from llama_factory.model.policy import ALLOWED_HALF_PLAIN, Policy, Want
 from llama_factory.records import Batch
-from llama_factory.testing.prove import TOLERANCE, alone, difference, plain_reference, policy_reference, rows
+from llama_factory.testing.prove import TOLERANCE, difference, plain_reference, policy_reference, rows
 from llama_factory.testing.tiny import VOCABULARY, tiny_model
 
 LENGTHS = (9, 2, 14, 1, 5, 13, 9, 8)
 
 
 def joined(batch: Batch, picked: list[int]) -> Batch:
-    parts = [list(alone(batch))[r] for r in picked]
+    parts = [list(batch.rows_alone())[r] for r in picked]
     offsets = np.concatenate([[0], np.cumsum([len(p.ids_T) for p in parts])])
     ids_T, weight_T = (np.concatenate([getattr(p, name) for p in parts]) for name in ("ids_T", "weight_T"))
     return Batch(ids_T, weight_T, offsets, np.array(picked))
@@ -169,7 +169,7 @@ def test_a_prompt_that_an_adapter_puts_first_takes_the_plain_path():
     assert "tokens of its own" in policy.describe()
     batch, _ = rows(LENGTHS)
     found = policy.forward(batch)
-    row = next(alone(batch))
+    row = next(batch.rows_alone())
     logits_TV = model(input_ids=torch.from_numpy(row.ids_T.astype(np.int64))[None]).logits[0]
     assert logits_TV.shape[0] == len(row.ids_T) + 3
     expected = logits_TV.log_softmax(-1)[len(row.ids_T) + 1, int(row.ids_T[-1])]
@@ -255,3 +255,12 @@ def test_a_fast_way_that_is_wrong_is_found_before_it_trains():
     wrong = {"llama": proven.Proof((Layout.ROWS,), "LlamaForCausalLM", multiply="hidden_size")}
     with pytest.raises(ProofError, match="differs from the plain one"):
         Policy(usual(), table=wrong).verify(batch)
+
+
+def test_rows_that_see_each_other_are_found_in_half_precision_too(monkeypatch):
+    batch, _ = rows(LENGTHS)
+    policy = Policy(usual().bfloat16(), layout=Layout.PACKED)
+    assert policy.verify(batch) < ALLOWED_HALF_PLAIN
+    monkeypatch.setattr(layouts, "isolation", lambda lengths_R, device: isolation((sum(lengths_R),), device))
+    with pytest.raises(ProofError, match="differs from the plain one"):
+        policy.verify(batch)

@@ -10,7 +10,7 @@ It writes nothing; `scripts/prove_models.py` gathers the verdicts, the tests rep
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
@@ -93,19 +93,12 @@ def rows(lengths: Sequence[int], vocabulary: int = VOCABULARY, seed: int = 0) ->
     return Batch(ids_T, weight_T, offsets, np.arange(len(lengths))), grad_S
 
 
-def alone(batch: Batch) -> Iterator[Batch]:
-    """Every row as a batch of its own."""
-    for r, (start, end) in enumerate(zip(batch.offsets[:-1], batch.offsets[1:], strict=True)):
-        offsets = np.array([0, end - start])
-        yield Batch(batch.ids_T[start:end], batch.weight_T[start:end], offsets, batch.rows[r : r + 1])
-
-
 def plain_reference(
     model: torch.nn.Module, batch: Batch, grad_S: Tensor, inputs: tuple[str, ...] = NO_INPUTS
 ) -> Reference:
     """Row by row through the model's own forward; deliberately not a line shared with the policy."""
     logprobs = []
-    for row in alone(batch):
+    for row in batch.rows_alone():
         ids_1T = torch.from_numpy(row.ids_T.astype(np.int64))[None]
         also = {name: torch.zeros_like(ids_1T) for name in inputs}
         logp_TV = model(input_ids=ids_1T, use_cache=False, **also).logits[0].log_softmax(-1)
@@ -187,7 +180,7 @@ class _Bench:
         first[0], last[-1] = 3 + (first[0] - 2) % 7, 3 + (last[-1] - 2) % 7
         if (self._logprobs(model, last) - before)[:-1].abs().max() > TOLERANCE:
             raise Unfit("it looks ahead: a later token changes an earlier log-probability")
-        for row in (row.ids_T for row in alone(rows(LENGTHS)[0]) if len(row.ids_T) > 2):
+        for row in (row.ids_T for row in rows(LENGTHS)[0].rows_alone() if len(row.ids_T) > 2):
             if (self._logprobs(model, row[:-1]) - self._logprobs(model, row)[:-1]).abs().max() > TOLERANCE:
                 raise Unfit("it looks ahead: the number of later tokens changes an earlier log-probability")
         if (self._logprobs(model, first) - before)[1:].abs().max() < 100 * TOLERANCE:
@@ -227,7 +220,7 @@ class _Bench:
             policy = Policy(model, layout=layout, table={self.key: proof})
             seen = [
                 policy_reference(policy, [batch], grad_S),
-                policy_reference(policy, list(alone(batch)), grad_S),
+                policy_reference(policy, list(batch.rows_alone()), grad_S),
                 plain_reference(model, batch, grad_S, self.inputs),
             ]
         except Exception as error:  # noqa: BLE001

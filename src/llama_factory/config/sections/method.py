@@ -39,7 +39,7 @@ class Lora(Section):
     )
     fused_lora: Annotated[bool, Flag()] = key(
         True,
-        en="Compute a layer and its LoRA matrices in one piece. false: leave it to peft, slower, the same up to rounding.",
+        en="Compute a layer and its LoRA matrices in one piece. false: by peft, slower, the same up to rounding.",
         zh="把一层与它的 LoRA 矩阵合并计算；false 则交给 peft，更慢，结果仅有舍入差别。",
     )
 
