@@ -12,7 +12,7 @@ from llama_factory.model import isolated
 from llama_factory.model.attention import attend, no_mask
 
 LENGTHS = (3, 1, 7, 5)
-LONG = (2, isolated.BLOCK, 1, isolated.BLOCK + 3, 2 * isolated.BLOCK, isolated.KEPT_LENGTH + 5)
+LONG = (2, isolated.BLOCK, 1, isolated.BLOCK + 3, 2 * isolated.BLOCK, isolated.KEPT_KEYS + 5)
 HEADS, GROUPS, WIDTH = 4, 2, 8
 
 
