@@ -1,0 +1,85 @@
+"""One timed training run, in a process of its own: ours or the peer's, by the interpreter that starts it.
+
+    python one_run.py ours|peer CONFIG.json RESULT.json
+
+In: a flat configuration and the moment at which the process was asked for (`spawned`, seconds since 1970).
+Out: the time at the end of every step, the real (unpadded) tokens trained on until then, the peak of
+the process's memory, and what it was run with. Both sides are asked at the same place: when a step is done.
+
+It is started by `sft_cpu.py` and imports nothing of ours on the peer's side.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("llamafactory", "llama-factory", "torch", "transformers", "peft", "accelerate", "trl", "datasets")
+
+
+def main() -> None:
+    side, config_file, result_file = sys.argv[1:]
+    config = json.loads(Path(config_file).read_text())
+    steps: list[dict[str, float]] = []
+    (ours if side == "ours" else peer)(config, steps)
+    status = Path("/proc/self/status").read_text()
+    peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
+    Path(result_file).write_text(json.dumps({"steps": steps, "peak_bytes": peak, "versions": versions()}))
+
+
+def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
+    """`recipes.train` as the command calls it, with one more listener."""
+    from llama_factory import machine, recipes
+    from llama_factory.config import from_mapping
+
+    run = from_mapping(config, "benchmark")
+    machine.keep_memory()
+    from llama_factory.recipes import sft
+    from llama_factory.trainer.observers import Quiet
+
+    tokens = 0
+    usual, next_step = sft.observers_of, sft.data.StepSource.next_step
+
+    class Clock(Quiet):
+        def stepped(self, progress: Any) -> None:
+            steps.append({"at": time.time(), "tokens": tokens})
+
+    def counted(source: Any) -> Any:
+        nonlocal tokens
+        step = next_step(source)
+        tokens += step.tokens
+        return step
+
+    sft.observers_of = lambda *words: [*usual(*words), Clock()]
+    sft.data.StepSource.next_step = counted
+    recipes.train(run, say=lambda line: None)
+
+
+def peer(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
+    """The peer's own entry point, with a callback of transformers and its count of tokens without padding."""
+    from llamafactory.train.tuner import run_exp
+    from transformers import TrainerCallback
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            steps.append({"at": time.time(), "tokens": int(state.num_input_tokens_seen)})
+
+    run_exp(config, callbacks=[Clock()])
+
+
+def versions() -> dict[str, str]:
+    found = {"python": sys.version.split()[0]}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    main()
