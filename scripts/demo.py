@@ -69,8 +69,9 @@ WORDS = {
 def main() -> int:
     started = time.monotonic()
     os.chdir(ROOT)
-    # Threads that wait asleep: on 2 busy cores ten steps took 40 s so, and 136 s with threads that wait by spinning.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Threads that spin only briefly before they sleep: a little slower on an idle machine, much faster on a busy one
+    # (docs/lab-log.md).
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     screen = open_screen(os.environ)
     console = Console(highlight=False)
     try:

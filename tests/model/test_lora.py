@@ -164,10 +164,10 @@ def test_a_model_with_a_layer_that_is_more_than_linear_is_built_by_peft():
 def test_the_key_decides(fused):
     model = tiny_model("llama")
     settings = SimpleNamespace(
-        lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0, fused_lora=fused
+        lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0
     )  # fmt: skip
     method = SimpleNamespace(finetuning_type="lora", lora=settings)
-    adapters.attach(model, method, compute_dtype="float32", seed=0)
+    adapters.attach(model, method, compute_dtype="float32", seed=0, fused=fused)
     assert any(isinstance(module, lora.FusedLinear) for module in model.modules()) is fused
 
 
@@ -176,8 +176,10 @@ def test_a_whole_model_learns_the_same_from_both(checkpointing):
     gradients = []
     for fused in (True, False):
         model = tiny_model("llama").train()
-        settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0, fused_lora=fused)
-        adapters.attach(model, SimpleNamespace(finetuning_type="lora", lora=settings), compute_dtype="float32", seed=0)
+        settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0)
+        adapters.attach(
+            model, SimpleNamespace(finetuning_type="lora", lora=settings), compute_dtype="float32", seed=0, fused=fused
+        )
         for number, (name, value) in enumerate(model.named_parameters()):
             if "lora_B" in name:
                 value.data = 0.1 * drawn(*value.shape, seed=number, dtype=torch.float32)

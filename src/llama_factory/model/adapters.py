@@ -45,16 +45,17 @@ class Attached:
     said: tuple[Finding, ...]
 
 
-def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int) -> Attached:
+def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int, fused: bool = True) -> Attached:
     """Make trainable what `method` (`run.method`) asks for; the rest is frozen.
 
     New weights are drawn from `seed` alone, whatever was drawn before, and stand in `compute_dtype`.
+    fused: LoRA layers compute in one piece (`model/lora.py`).
     """
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     kind = str(method.finetuning_type)
     if kind == "lora":
-        said = _lora(model, method.lora, compute_dtype, seed)
+        said = _lora(model, method.lora, compute_dtype, seed, fused)
     elif kind == "freeze":
         said = _freeze(model, method.freeze)
     else:
@@ -80,11 +81,18 @@ def look(model: nn.Module, method: Any) -> None:
         _freeze(model, method.freeze)
 
 
-def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *, trainable: bool = False) -> Attached:
+def open(
+    model: nn.Module,
+    folders: Path | Sequence[Path],
+    base_folder: Path,
+    *,
+    trainable: bool = False,
+    fused: bool = False,
+) -> Attached:
     """Put the adapters of `folders`, added together, on `model`, which was loaded from `base_folder`.
 
     An adapter made here knows its base's weights by hash, and another base is refused; one from elsewhere
-    is taken with a notice. trainable: go on training, which takes exactly one adapter.
+    is taken with a notice. trainable: go on training, which takes exactly one adapter. fused: as in `attach`.
     """
     listed = [folders] if isinstance(folders, Path) else list(folders)
     if trainable and len(listed) != 1:
@@ -93,7 +101,7 @@ def open(model: nn.Module, folders: Path | Sequence[Path], base_folder: Path, *,
     configs = [_config(folder, said) for folder in listed]
     for folder in listed:
         said += check_base(folder, base_folder)
-    _inject(model, listed, configs, trainable)
+    _inject(model, listed, configs, trainable, fused)
     return _counted(model, "adapter", said)
 
 
@@ -152,7 +160,7 @@ def linear_names(model: nn.Module) -> list[str]:
 # ---- lora
 
 
-def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int) -> list[Finding]:
+def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int, fused: bool) -> list[Finding]:
     import torch
     from peft import LoraConfig, inject_adapter_in_model
 
@@ -170,7 +178,7 @@ def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int) -> lis
         task_type="CAUSAL_LM",
         fan_in_fan_out=any(_is_conv1d(module) for module in model.modules()),
     )
-    if settings.fused_lora:
+    if fused:
         lora.use_fused(config, model)
     inject_adapter_in_model(config, cast(Any, model))
     generator = torch.Generator().manual_seed(seed)
@@ -318,14 +326,20 @@ def _config(folder: Path, said: list[Finding]) -> LoraConfig:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
 
 
-def _inject(model: nn.Module, folders: Sequence[Path], configs: Sequence[LoraConfig], trainable: bool) -> None:
+def _inject(
+    model: nn.Module, folders: Sequence[Path], configs: Sequence[LoraConfig], trainable: bool, fused: bool
+) -> None:
     """Each adapter under a name of its own, all of them active: their changes add up."""
     from peft import inject_adapter_in_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    from llama_factory.model import lora
+
     names = [f"adapter_{number}" if number else "default" for number in range(len(folders))]
     for name, folder, config in zip(names, folders, configs, strict=True):
         config.inference_mode = not trainable
+        if fused:
+            lora.use_fused(config, model)
         try:
             with warnings.catch_warnings():
                 # A second adapter beside the first is what was asked for.

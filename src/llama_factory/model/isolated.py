@@ -170,7 +170,11 @@ class _Isolated(torch.autograd.Function):
 def _laid(group: _Group, query: Tensor, key: Tensor, value: Tensor, scale: float) -> tuple[Tensor, Tensor, Tensor]:
     """Scaled queries (N, Hk, Hq/Hk, L, D), keys and values (N, Hk, L, D) of one group."""
     queries = group.beside(query[0]).mul_(scale)
-    return queries.unflatten(1, (key.shape[1], -1)), group.beside(key[0]), group.beside(value[0])
+    return (
+        queries.view(queries.shape[0], key.shape[1], -1, *queries.shape[2:]),
+        group.beside(key[0]),
+        group.beside(value[0]),
+    )
 
 
 def _sums(like: Tensor, group: _Group) -> Tensor:

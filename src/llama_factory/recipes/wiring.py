@@ -103,15 +103,18 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
 
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
-    from llama_factory.model import adapters, load
+    from llama_factory.model import adapters, load, norm
     from llama_factory.model.policy import Policy
 
     run, said = bench.run, list[Finding]()
-    module = load.load_for(run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, say=said.append)
+    dtype, fused = bench.precision.compute, run.model.fused_layers
+    module = load.load_for(run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append)
     if bench.folders.adapters:
-        attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True)
+        attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True, fused=fused)
     else:
-        attached = adapters.attach(module, run.method, compute_dtype=bench.precision.compute, seed=run.training.seed)
+        attached = adapters.attach(module, run.method, compute_dtype=dtype, seed=run.training.seed, fused=fused)
+    if fused:
+        norm.replace(module)
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(module), [*said, *attached.said]
@@ -174,6 +177,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "seed": run.training.seed,
         "disable_shuffling": run.data.disable_shuffling,
         "compute format": bench.precision.compute,
+        "fused_layers": run.model.fused_layers,
         "master format": bench.precision.master,
     }
     plan = plan_of(run, bench.precision)

@@ -37,11 +37,6 @@ class Lora(Section):
         zh="加 LoRA 矩阵的层名；all 表示除输出头外的所有线性层。",
         starter={"lora": "all"},
     )
-    fused_lora: Annotated[bool, Flag()] = key(
-        True,
-        en="Compute a layer and its LoRA matrices in one piece. false: by peft, slower, the same up to rounding.",
-        zh="把一层与它的 LoRA 矩阵合并计算；false 则交给 peft，更慢，结果仅有舍入差别。",
-    )
 
     @property
     def alpha(self) -> int:

@@ -108,6 +108,12 @@ class Model(Section):
         en="How attention is computed: sdpa is PyTorch's fused kernel, disabled and eager the plain formula.",
         zh="注意力的计算方式：sdpa 为 PyTorch 融合算子，disabled 与 eager 为直接计算。",
     )
+    fused_layers: Annotated[bool, Flag()] = key(
+        True,
+        en="Train with layers that compute in one piece: LoRA and norms. false: as peft and transformers write them.",
+        zh="训练时使用合并计算的层（LoRA 与归一化）；false 则按 peft 与 transformers 的写法计算。",
+        commands=("train",),
+    )
     infer_dtype: Annotated[
         Literal["auto", "float16", "bfloat16", "float32"],
         Choice(
