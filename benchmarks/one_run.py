@@ -2,9 +2,9 @@
 
     python one_run.py ours|peer CONFIG.json RESULT.json
 
-In: a flat configuration and the moment at which the process was asked for (`spawned`, seconds since 1970).
-Out: the time at the end of every step, the real (unpadded) tokens trained on until then, the peak of
-the process's memory, and what it was run with. Both sides are asked at the same place: when a step is done.
+In: a flat configuration. Out: the time at the end of every step (seconds since 1970), the real (unpadded)
+tokens trained on until then, the peak of the process's memory, and what it was run with. Both sides are
+asked at the same place: when a step is done.
 
 It is started by `sft_cpu.py` and imports nothing of ours on the peer's side.
 """

@@ -18,6 +18,8 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "loss": ", mean loss {value:.4f}",
         "eval_loss": ", validation loss {value:.4f}",
         "result": "The result is in {folder}, beside {files}.",
+        "answering": "The result is whole. For the report the model now answers {count} rows "
+        "(at most a minute; Ctrl-C leaves it out).",
         "page": "Look at it:  {path}",
         "chat": "Talk to it:  {command}",
         "export": "Merge it:    {command}",
@@ -28,6 +30,7 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "loss": ",平均损失 {value:.4f}",
         "eval_loss": ",验证损失 {value:.4f}",
         "result": "结果在 {folder},同一目录下还有 {files}。",
+        "answering": "结果已完整保存。为生成报告,模型正在回答 {count} 行(最多一分钟;按 Ctrl-C 跳过)。",
         "page": "查看报告:{path}",
         "chat": "与它对话:{command}",
         "export": "合并权重:{command}",

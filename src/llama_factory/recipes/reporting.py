@@ -73,6 +73,7 @@ class Page(Quiet):
         if not self._safely(lambda: self._write(ending)) or not self._asked:
             return
         answered: list[Answered] = []
+        self._say(WORDS[self._language]["answering"].format(count=len(self._asked)))
         with suppress(KeyboardInterrupt):  # the result is whole: only the wait for the answers is over
             self._safely(lambda: answered.extend(self._answered(module, result)))
         if answered:
