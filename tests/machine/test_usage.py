@@ -33,7 +33,7 @@ def test_the_share_of_the_processor_is_of_the_threads_that_torch_uses(root: Path
 def test_memory_is_what_this_process_takes_of_the_ram(root: Path) -> None:
     usage = Gauge(1, root=root).read(1.0, 1.0)
     assert (usage.memory, usage.memory_percent) == (512 * 2**20, 50.0)
-    assert usage.figures() == {"cpu_percent": 100.0, "memory_gb": 0.5, "memory_percent": 50.0}
+    assert usage.figures() == {"cpu_percent": 100.0, "memory_gb": 0.537, "memory_percent": 50.0}
 
 
 def test_processors_that_do_nothing_are_counted_since_the_last_reading(root: Path, monkeypatch) -> None:
@@ -49,7 +49,7 @@ def test_processors_that_do_nothing_are_counted_since_the_last_reading(root: Pat
 
 def test_a_gpu_that_tells_its_use_is_logged_beside_the_processor() -> None:
     assert Usage(10.0, 91.25, 2**30, 25.0).figures() == {
-        "cpu_percent": 10.0, "gpu_percent": 91.2, "memory_gb": 1.0, "memory_percent": 25.0,
+        "cpu_percent": 10.0, "gpu_percent": 91.2, "memory_gb": 1.074, "memory_percent": 25.0,
     }  # fmt: skip
 
 
@@ -64,7 +64,7 @@ def test_a_gpu_is_asked_through_torch_and_need_not_answer(root: Path, monkeypatc
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (2**30, 4 * 2**30))
     monkeypatch.setattr(torch.cuda, "utilization", lambda device: 88)
     usage = Gauge(1, "cuda:0", root).read(1.0, 1.0)
-    assert (usage.gpu_percent, usage.memory_gb, usage.memory_percent) == (88.0, 3.0, 75.0)
+    assert (usage.gpu_percent, usage.memory_gb, usage.memory_percent) == (88.0, 3 * 2**30 / 1e9, 75.0)
     monkeypatch.setattr(torch.cuda, "utilization", no_library)
     assert Gauge(1, "cuda:0", root).read(1.0, 1.0).gpu_percent is None
 

@@ -161,7 +161,7 @@ def test_a_model_with_a_layer_that_is_more_than_linear_is_built_by_peft():
 
 
 @pytest.mark.parametrize("fused", [True, False])
-def test_the_key_decides(fused):
+def test_whoever_attaches_decides(fused):
     model = tiny_model("llama")
     settings = SimpleNamespace(
         lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0

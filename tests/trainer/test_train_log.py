@@ -122,7 +122,7 @@ def test_the_use_of_the_machine_stands_in_the_console_and_in_the_log(tmp_path: P
 
     from llama_factory.trainer.observers import Console, JsonLines
 
-    told = replace(progress(10), usage=Usage(93.4, None, 3 * 2**29, 12.25, 1.0))
+    told = replace(progress(10), usage=Usage(93.4, None, 1_500_000_000, 12.25, 1.0))
     said: list[str] = []
     Console(said.append).logged(told)
     assert said[0].endswith("2,341 tokens/s  cpu 93%  1.5 GB  0:01:23 left")

@@ -31,7 +31,7 @@ class Usage:
 
     @property
     def memory_gb(self) -> float:
-        return self.memory / 2**30
+        return self.memory / 1e9
 
     def figures(self) -> dict[str, float]:
         """Under the names that logs use."""

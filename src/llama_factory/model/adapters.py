@@ -45,7 +45,7 @@ class Attached:
     said: tuple[Finding, ...]
 
 
-def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int, fused: bool = True) -> Attached:
+def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int, fused: bool = False) -> Attached:
     """Make trainable what `method` (`run.method`) asks for; the rest is frozen.
 
     New weights are drawn from `seed` alone, whatever was drawn before, and stand in `compute_dtype`.

@@ -21,6 +21,7 @@ It knows no dropout, no capped scores and no sinks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -77,7 +78,7 @@ class _Group:
         """How many documents have such queries, the queries, and the keys that some of them may see."""
         for start in range(0, self.longest, BLOCK):
             count = sum(length > start for length in self.lengths)
-            stop = min(start + BLOCK, self.lengths[0])
+            stop = min(start + BLOCK, self.longest)
             yield count, slice(start, stop), slice(0 if self.window is None else max(0, start - self.window + 1), stop)
 
     def softmax(self, query: Tensor, key: Tensor, rows: slice, seen: slice) -> Tensor:
@@ -96,7 +97,7 @@ class _Group:
 
 def _groups(lengths: list[int], window: int | None) -> list[_Group]:
     """The documents, from long to short, in groups of similar length."""
-    stops = torch.tensor(lengths).cumsum(0).tolist()
+    stops = accumulate(lengths)
     spans = sorted((slice(stop - n, stop) for stop, n in zip(stops, lengths, strict=True)), key=_length, reverse=True)
     parts: list[list[slice]] = []
     for span in spans:

@@ -22,6 +22,8 @@ from peft import LoraConfig
 from peft.tuners.lora import Linear
 from torch import Tensor, nn
 
+from llama_factory.model import upstream
+
 
 def use_fused(config: LoraConfig, model: nn.Module) -> None:
     """Let peft build `FusedLinear` for every linear layer that this configuration adapts.
@@ -30,7 +32,7 @@ def use_fused(config: LoraConfig, model: nn.Module) -> None:
     builds all layers itself.
     """
     if all(type(module) is nn.Linear for module in model.modules() if isinstance(module, nn.Linear)):
-        config._register_custom_module({nn.Linear: FusedLinear})
+        upstream.build_linear_with(config, FusedLinear)
 
 
 class FusedLinear(Linear):  # type: ignore[misc]  # peft has no types

@@ -6,7 +6,7 @@ same weight under the same name stands in its place. With n = rsqrt(mean(x^2) + 
     y = w * (n x)        dx = n g - x n^3 / D * sum(g x)        dw = sum over tokens of dy * (n x)
 
 RMSNorm, Zhang & Sennrich 2019 (arXiv 1910.07467), eq. 4. transformers writes it with whole tensors in float32, of which
-autograd keeps two or three for the backward, more than a layer's linear maps need together; here x and n are kept.
+autograd keeps some for the backward; here x and n are kept.
 
 A norm is not known by its name alone: each candidate is computed both ways on random numbers, forward and backward,
 and left alone where they differ by more than rounding (some models add 1 to the weight).

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor, nn
 
-from llama_factory.errors import OurFault, ProofError
+from llama_factory.errors import InputError, OurFault, ProofError
 from llama_factory.model import attention, proven, upstream
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
@@ -132,11 +132,15 @@ class Policy:
         The list of proven types knows classes, not every setting that a configuration may hold, nor every
         version of transformers: this asks the model itself. Rows in company must be what they are alone; the plain
         way may round differently in half precision. Returns the mean difference of a log-probability to `plain`.
+        Raises InputError where the model does not answer with numbers, ProofError where the ways differ.
         """
         trained = self.module.training
         self.module.eval()
         try:
             together_S = self.forward(batch).logprob_S
+            if not torch.isfinite(together_S).all():
+                format = str(self.compute_dtype).removeprefix("torch.")
+                raise InputError("model.answers-not-finite", where=self._base.name_or_path, format=format)
             alone_S = torch.cat([self.forward(row).logprob_S for row in batch.rows_alone()])
             plain_S = self.plain(batch).logprob_S
         finally:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from peft import LoraConfig
     from transformers import PreTrainedModel
 
 
@@ -32,6 +33,14 @@ def softmax_backward(grad: Tensor, softmax: Tensor) -> Tensor:
     torch has it as one pass over the numbers, but only under a private name; by public ones it takes three.
     """
     return torch._softmax_backward_data(grad, softmax, -1, softmax.dtype)
+
+
+def build_linear_with(config: LoraConfig, layer: type[nn.Module]) -> None:
+    """Let peft build `layer` for every `nn.Linear` that this configuration adapts.
+
+    peft documents it (developer guide, "Custom models") under a private name, as an experimental interface.
+    """
+    config._register_custom_module({nn.Linear: layer})
 
 
 def prefers_sdpa(base: PreTrainedModel) -> bool:

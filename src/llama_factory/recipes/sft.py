@@ -30,7 +30,6 @@ from llama_factory.recipes.wiring import (
     outcome_of,
     plan_of,
     policy_of,
-    prove,
     source_of,
     write_resolved,
 )  # fmt: skip
@@ -73,7 +72,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
-    prove(bench, policy, rows.train)
+    policy.verify(data.sample_batch(rows.train))
     say(policy.describe())
     with page:  # written however the training ends
         page.before(policy.module)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 
 from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
-from llama_factory.errors import InputError, Language, OurFault
+from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, save
 from llama_factory.model.locate import Folders
@@ -118,18 +118,6 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
     return Policy(module), [*said, *attached.said]
-
-
-def prove(bench: Bench, policy: Policy, rows: TokenStore) -> None:
-    """On rows of the run: the model answers with numbers, and the fast path with the same ones as the plain path."""
-    import torch
-
-    sample = data.sample_batch(rows)
-    with torch.no_grad():
-        finite = bool(torch.isfinite(policy.forward(sample).logprob_S).all())
-    if not finite:
-        raise InputError("model.answers-not-finite", where=bench.folders.base, format=bench.precision.compute)
-    policy.verify(sample)
 
 
 class ModelWriter:
