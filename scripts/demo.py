@@ -47,7 +47,8 @@ WORDS = {
         "changed": "It has changed its mind about who it is: {name}, made by {maker}.",
         "same": "expected the trained model to say {name} or {maker} when asked about itself, found:\n{found}\n"
         "Look at the loss in {plot}: if it fell, see whether data/identity.json still says what you expect.",
-        "where": "Where things lie", "adapter": "adapter", "page": "report", "plot": "loss curve", "log": "log", "config": "settings",
+        "where": "Where things lie", "adapter": "adapter", "page": "report", "plot": "loss curve",
+        "log": "log", "config": "settings",
         "next": "Go on", "activate": "first", "chat": "talk to it", "export": "merge it",
         "time": "The whole demo took {minutes} min {seconds:02d} s.",
     },
@@ -59,7 +60,8 @@ WORDS = {
         "changed": "它对自己的认识变了：{name}，由 {maker} 开发。",
         "same": "训练后的模型被问到自己时，应当说出 {name} 或 {maker}，实际回答：\n{found}\n"
         "请查看 {plot} 里的损失曲线：如果损失下降了，请检查 data/identity.json 的内容是否符合预期。",
-        "where": "结果在哪里", "adapter": "适配器", "page": "报告", "plot": "损失曲线", "log": "日志", "config": "完整配置",
+        "where": "结果在哪里", "adapter": "适配器", "page": "报告", "plot": "损失曲线",
+        "log": "日志", "config": "完整配置",
         "next": "接下来", "activate": "先运行", "chat": "和它对话", "export": "合并",
         "time": "整个演示用时 {minutes} 分 {seconds:02d} 秒。",
     },
