@@ -142,6 +142,49 @@ def test_memory_reads_the_kernels_kilobytes(tmp_path: Path) -> None:
     assert machine.memory(tmp_path) == machine.Memory(1500 * 1024, 2000 * 1024)
 
 
+AVAILABLE = "MemTotal:       16384 kB\nMemFree:        1 kB\nMemAvailable:    9000 kB\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 9000),
+        ({"sys/fs/cgroup/memory.max": "max\n"}, 9000),
+        ({"sys/fs/cgroup/memory.max": f"{12000 * 1024}\n"}, 9000),
+        ({"sys/fs/cgroup/memory.max": f"{4000 * 1024}\n"}, 2500),
+        ({"sys/fs/cgroup/memory.max": f"{1000 * 1024}\n"}, 0),
+        ({"sys/fs/cgroup/memory/memory.limit_in_bytes": f"{4000 * 1024}\n"}, 2500),
+        (
+            {
+                "proc/self/cgroup": "0::/jobs/mine\n",
+                "sys/fs/cgroup/memory.max": "max\n",
+                "sys/fs/cgroup/jobs/memory.max": f"{5000 * 1024}\n",
+                "sys/fs/cgroup/jobs/mine/memory.max": f"{6000 * 1024}\n",
+            },
+            3500,
+        ),
+    ],
+)  # fmt: skip
+def test_free_memory_is_what_is_available_and_what_the_limit_leaves(
+    root: Path, files: dict[str, str], free: int
+) -> None:
+    put(root, "proc/meminfo", AVAILABLE)
+    put(root, "proc/self/status", "Name:\tx\nVmHWM:\t    2000 kB\nVmRSS:\t    1500 kB\n")
+    for name, text in files.items():
+        put(root, name, text)
+    assert machine.free_memory(root) == free * 1024
+
+
+def test_a_kernel_that_does_not_say_what_is_available_is_asked_for_all_it_has(root: Path) -> None:
+    put(root, "proc/self/status", "VmRSS:\t    1500 kB\n")
+    assert machine.free_memory(root) == 16384 * 1024
+
+
+def test_free_memory_of_this_machine_and_of_one_without_these_files_is_a_number_of_bytes(tmp_path: Path) -> None:
+    assert 0 < machine.free_memory() <= machine.describe().ram
+    assert machine.free_memory(tmp_path) > 2**28
+
+
 def test_this_machine_is_described_truly() -> None:
     found = machine.describe()
     assert 1 <= found.cores <= found.threads <= (os.cpu_count() or 1)
@@ -159,7 +202,7 @@ def test_neither_the_description_nor_the_table_loads_torch() -> None:
     code = """
 import sys
 from llama_factory import machine
-machine.describe(), machine.environment(), machine.memory()
+machine.describe(), machine.environment(), machine.memory(), machine.free_memory()
 machine.pick_device("cpu"), machine.pick_precision(None, None, False)
 assert not {"torch", "transformers", "psutil"} & set(sys.modules), "something heavy"
 """

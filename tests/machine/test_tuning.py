@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -82,3 +83,21 @@ def test_a_system_without_mallopt_is_left_as_it_is(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
     assert machine.keep_memory() is False
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a request to Linux")
+def test_a_copy_of_a_file_is_set_aside_and_comes_back_as_it_was(tmp_path: Path) -> None:
+    import numpy as np
+
+    file = tmp_path / "numbers"
+    np.arange(8 << 20, dtype=np.float32).tofile(file)
+    numbers = np.memmap(file, dtype=np.float32, mode="c")
+    total = numbers.sum(dtype=np.float64)
+    before = machine.memory().current
+    machine.set_aside(numbers.ctypes.data, numbers.nbytes)
+    assert machine.memory().current < before - numbers.nbytes / 2
+    assert numbers.sum(dtype=np.float64) == total
+    numbers[5] = -1.0
+    machine.set_aside(numbers.ctypes.data, numbers.nbytes)
+    assert numbers[5] == -1.0
+    machine.set_aside(numbers.ctypes.data, 5)  # less than a page: nothing to do

@@ -18,6 +18,7 @@ from llama_factory.testing.prove import TOLERANCE, difference, plain_reference, 
 from llama_factory.testing.tiny import VOCABULARY, tiny_model
 
 LENGTHS = (9, 2, 14, 1, 5, 13, 9, 8)
+COMMON = 5
 
 
 def joined(batch: Batch, picked: list[int]) -> Batch:
@@ -37,11 +38,32 @@ def lora(model, **overrides):
 
 
 def assert_equals_plain(module, layout=None):
-    batch, grad_S = rows(LENGTHS)
-    reference = plain_reference(module, batch, grad_S)
-    policy = Policy(module, layout=layout)
-    assert max(difference(policy_reference(policy, [batch], grad_S), reference)) < TOLERANCE
+    """Rows that begin differently, and rows that begin alike."""
+    policy = None
+    for common in (0, COMMON):
+        batch, grad_S = rows(LENGTHS, common=common)
+        reference = plain_reference(module, batch, grad_S)
+        policy = policy or Policy(module, layout=layout)
+        assert max(difference(policy_reference(policy, [batch], grad_S), reference)) < TOLERANCE
     return policy
+
+
+def needed(batch: Batch) -> int:
+    """Tokens up to the last one of each row that predicts something."""
+    return supervised(batch, torch.device("cpu")).ids_T.numel()
+
+
+def laid(policy: Policy, batch: Batch) -> list[tuple[int, ...]]:
+    """The shapes in which the tokens of this batch reach the model."""
+    seen = []
+    hook = policy.module.get_submodule(
+        "model" if isinstance(policy.module, LlamaForCausalLM) else "base_model.model.model"
+    ).register_forward_pre_hook(
+        lambda module, args, given: seen.append(tuple(given["input_ids"].shape)), with_kwargs=True
+    )
+    policy.forward(batch)
+    hook.remove()
+    return seen
 
 
 @pytest.mark.parametrize("layout", list(Layout))
@@ -51,11 +73,12 @@ def test_every_layout_gives_the_same_logprobs_and_gradients(layout):
 
 
 @pytest.mark.parametrize("layout", list(Layout))
+@pytest.mark.parametrize("common", [0, COMMON])
 @pytest.mark.parametrize(
     "split", [[[0, 1, 2, 3], [4, 5, 6, 7]], [[7], [6, 1], [0, 5, 3], [2, 4]], [[r] for r in range(8)]]
 )
-def test_any_split_into_micro_batches_gives_the_same_gradients(layout, split):
-    batch, _ = rows(LENGTHS)
+def test_any_split_into_micro_batches_gives_the_same_gradients(layout, split, common):
+    batch, _ = rows(LENGTHS, common=common)
     model = usual()
     policy = Policy(model, layout=layout)
     whole = policy_reference(
@@ -76,11 +99,12 @@ def test_nothing_is_computed_that_no_supervised_token_reads():
     ids_T = np.arange(12, dtype=np.int32)
     weight_T = np.zeros(12, np.float32)
     weight_T[[2, 9]] = [1.0, 0.5]
-    needed = supervised(Batch(ids_T, weight_T, np.array([0, 5, 8, 12]), np.arange(3)), torch.device("cpu"))
-    assert needed.ids_T.tolist() == [0, 1, 8]  # two of the first row, none of the second, one of the third
-    assert needed.lengths_R == (2, 1)
-    assert needed.before_S.tolist() == [1, 2]
-    assert needed.token_S.tolist() == [2, 9]
+    found = supervised(Batch(ids_T, weight_T, np.array([0, 5, 8, 12]), np.arange(3)), torch.device("cpu"))
+    assert found.ids_T.tolist() == [0, 1, 8]  # two of the first row, none of the second, one of the third
+    assert found.lengths_R == (2, 1)
+    assert found.common == 0
+    assert found.before_S.tolist() == [1, 2]
+    assert found.token_S.tolist() == [2, 9]
 
 
 def test_the_padded_layout_is_tested_with_real_filler():
@@ -102,7 +126,7 @@ def test_a_batch_without_supervised_tokens_gives_nothing_and_can_be_sent_back():
 
 def test_lora_on_every_layer():
     policy = assert_equals_plain(lora(usual()))
-    assert policy.layout is Layout.PACKED
+    assert policy.layout is Layout.SHARED
     assert set(policy.trainable()) == {n for n, p in policy.module.named_parameters() if p.requires_grad}
     assert all("lora_" in name for name in policy.trainable())
 
@@ -136,16 +160,17 @@ def test_only_the_last_layer_trained():
 @pytest.mark.parametrize("layout", list(Layout))
 def test_gradient_checkpointing_changes_nothing(layout):
     model = lora(usual())
-    batch, grad_S = rows(LENGTHS)
+    batch, grad_S = rows(LENGTHS, common=COMMON if layout is Layout.SHARED else 0)
     without = policy_reference(Policy(model, layout=layout), [batch], grad_S)
     model.gradient_checkpointing_enable({"use_reentrant": False})
     assert model.get_base_model().is_gradient_checkpointing
     assert max(difference(policy_reference(Policy(model, layout=layout), [batch], grad_S), without)) < TOLERANCE
 
 
-def test_bfloat16_weights_are_used_as_they_are():
+@pytest.mark.parametrize("common", [0, COMMON])
+def test_bfloat16_weights_are_used_as_they_are(common):
     model = lora(usual()).bfloat16()
-    batch, grad_S = rows(LENGTHS)
+    batch, grad_S = rows(LENGTHS, common=common)
     exact = plain_reference(model.float(), batch, grad_S)
     half = policy_reference(Policy(model.bfloat16()), [batch], grad_S)
     assert half.logprob_S.dtype == torch.float32
@@ -153,9 +178,10 @@ def test_bfloat16_weights_are_used_as_they_are():
     assert 1e-6 < difference(half, exact)[1] < 0.3
 
 
-def test_another_compute_type_goes_through_autocast():
+@pytest.mark.parametrize("common", [0, COMMON])
+def test_another_compute_type_goes_through_autocast(common):
     model = usual()
-    batch, grad_S = rows(LENGTHS)
+    batch, grad_S = rows(LENGTHS, common=common)
     exact = plain_reference(model, batch, grad_S)
     cast = policy_reference(Policy(model, compute_dtype=torch.bfloat16), [batch], grad_S)
     assert 1e-4 < (cast.logprob_S - exact.logprob_S).abs().mean() < 0.05
@@ -243,8 +269,9 @@ def test_saving_leaves_no_trace_of_our_attention(tmp_path):
     assert NAME not in (tmp_path / "config.json").read_text()
 
 
-def test_a_model_can_be_asked_itself_whether_the_fast_way_is_right():
-    batch, _ = rows(LENGTHS)
+@pytest.mark.parametrize("common", [0, COMMON])
+def test_a_model_can_be_asked_itself_whether_the_fast_way_is_right(common):
+    batch, _ = rows(LENGTHS, common=common)
     policy = Policy(usual())
     assert policy.verify(batch) < 1e-6
     assert policy.module.training
@@ -264,3 +291,166 @@ def test_rows_that_see_each_other_are_found_in_half_precision_too(monkeypatch):
     monkeypatch.setattr(layouts, "isolation", lambda lengths_R, device: isolation((sum(lengths_R),), device))
     with pytest.raises(ProofError, match="differs from the plain one"):
         policy.verify(batch)
+
+
+def test_rows_whose_beginnings_do_not_stay_theirs_are_found_in_half_precision_too(monkeypatch):
+    batch, _ = rows(LENGTHS, common=COMMON)
+    policy = Policy(usual().bfloat16(), layout=Layout.SHARED)
+    assert policy.verify(batch) < ALLOWED_HALF_PLAIN
+
+    def meeting(lengths_R, device, common=0):
+        return isolation((common + sum(n - common for n in lengths_R),), device)
+
+    monkeypatch.setattr(layouts, "isolation", meeting)
+    with pytest.raises(ProofError, match="differs from the plain one"):
+        policy.verify(batch)
+
+
+def batch_of(rows_R: list[list[int]], weights_R: list[list[float]]) -> Batch:
+    offsets = np.concatenate([[0], np.cumsum([len(row) for row in rows_R])])
+    ids_T, weight_T = (np.concatenate(it) for it in (rows_R, weights_R))
+    return Batch(ids_T.astype(np.int32), weight_T.astype(np.float32), offsets, np.arange(len(rows_R)))
+
+
+def assert_same(policy: Policy, batch: Batch) -> None:
+    """As in the plain forward, with a gradient of its own for each log-probability."""
+    grad_S = torch.randn(int((batch.weight_T > 0).sum()), generator=torch.Generator().manual_seed(0))
+    reference = plain_reference(policy.module, batch, grad_S)
+    assert reference.logprob_S.numel() > 3
+    assert max(difference(policy_reference(policy, [batch], grad_S), reference)) < TOLERANCE
+
+
+def test_a_common_beginning_is_found_and_each_row_goes_on_from_it():
+    weights_R = [[0, 0, 0, 1, 1], [0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 1]]
+    batch = batch_of([[7, 8, 9, 3, 4], [7, 8, 9, 3, 5, 6], [7, 8, 9, 5, 5, 4]], weights_R)
+    found = supervised(batch, torch.device("cpu"))
+    assert found.lengths_R == (4, 4, 5)
+    assert found.common == 3
+    given = isolation(found.lengths_R, torch.device("cpu"), found.common)
+    assert given["position_ids"].tolist() == [[0, 1, 2, 3, 3, 3, 4]]
+    assert given["cu_seq_lens_q"].tolist() == [0, 3, 4, 5, 7]
+    assert given["cu_seq_lens_k"].tolist() == [0, 3, 7, 11, 16]
+    assert (given["max_length_q"], given["max_length_k"]) == (3, 5)
+    assert laid(Policy(usual()), batch) == [(1, 7)]
+    assert_same(Policy(usual()), batch)
+
+
+def test_what_rows_begin_with_is_computed_once_and_is_still_right():
+    batch, grad_S = rows(LENGTHS, common=COMMON)
+    model = usual()
+    reference = plain_reference(model, batch, grad_S)
+    policy = Policy(model, layout=Layout.SHARED)
+    assert max(difference(policy_reference(policy, [batch], grad_S), reference)) < TOLERANCE
+    common = supervised(batch, torch.device("cpu")).common
+    assert common == COMMON - 1  # the shortest row has one token more, whose own state nobody reads
+    assert laid(policy, batch) == [(1, needed(batch) - (len(LENGTHS) - 1) * common)]
+    assert laid(Policy(model, layout=Layout.PACKED), batch) == [(1, needed(batch))]
+
+
+@pytest.mark.parametrize("window", [2, COMMON, 2 * COMMON])
+def test_a_window_reaches_into_the_common_beginning(window):
+    model = tiny_model("mistral", attention=None, sliding_window=window)
+    assert model.config.sliding_window == window
+    batch, grad_S = rows([9, 12, 3], common=COMMON)
+    reference = plain_reference(tiny_model("mistral", sliding_window=window), batch, grad_S)
+    policy = Policy(model, layout=Layout.SHARED)
+    assert max(difference(policy_reference(policy, [batch], grad_S), reference)) < TOLERANCE
+
+
+@pytest.mark.parametrize("beginning", [3, 9])
+def test_a_common_beginning_may_hold_supervised_tokens(beginning):
+    rows_R = [[*range(10, 10 + beginning), *own] for own in ([3, 4, 5], [6], [7, 8, 9, 4, 4])]
+    batch = batch_of(rows_R, [[0, *[1] * (len(row) - 1)] for row in rows_R])
+    policy = Policy(usual())
+    assert supervised(batch, torch.device("cpu")).common == beginning - 1
+    assert laid(policy, batch) == [(1, needed(batch) - 2 * (beginning - 1))]
+    assert_same(policy, batch)
+
+
+def test_supervised_tokens_of_the_beginning_may_differ_from_row_to_row():
+    rows_R = [[10, 11, 12, 13, 14, 3, 4], [10, 11, 12, 13, 14, 5, 6], [10, 11, 12, 13, 14, 7]]
+    weights_R = [[0, 1, 0, 0, 1, 1, 0], [0, 0, 0, 0, 1, 0, 1], [0, 0, 1, 1, 0, 1]]
+    assert_same(Policy(usual()), batch_of(rows_R, weights_R))
+
+
+def test_a_row_whose_last_supervised_token_lies_in_the_beginning_of_the_others_ends_there():
+    rows_R = [[10, 11, 12, 13, 14, 3, 4], [10, 11, 12, 13, 14, 5, 6], [10, 11, 12, 13, 14, 7]]
+    weights_R = [[0, 0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 1, 1]]
+    batch = batch_of(rows_R, weights_R)
+    assert supervised(batch, torch.device("cpu")).common == 2
+    assert_same(Policy(usual()), batch)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_rows_that_are_equal_to_each_other_share_all_but_their_last_token(count):
+    row, weights = [10, 11, 12, 13, 14, 3, 4], [0, 0, 1, 0, 1, 1, 1]
+    batch = batch_of([row] * count, [weights] * count)
+    policy = Policy(usual())
+    assert laid(policy, batch) == [(1, 5 + count)]
+    assert_same(policy, batch)
+
+
+def test_a_row_that_is_the_beginning_of_another_is_right():
+    rows_R = [[10, 11, 12], [10, 11, 12, 13, 14, 3, 4]]
+    batch = batch_of(rows_R, [[0, 1, 1], [0, 0, 0, 1, 1, 1, 1]])
+    assert laid(Policy(usual()), batch) == [(1, 1 + 1 + 5)]
+    assert_same(Policy(usual()), batch)
+
+
+def test_rows_of_a_single_token_before_the_supervised_one_share_nothing():
+    batch = batch_of([[10, 3], [10, 4], [10, 5, 6, 7]], [[0, 1], [0, 1], [0, 1, 1, 1]])
+    assert laid(Policy(usual()), batch) == [(1, needed(batch))]
+    assert_same(Policy(usual()), batch)
+
+
+def test_a_row_that_nobody_learns_from_does_not_count_for_the_common_beginning():
+    rows_R = [[10, 11, 12, 3, 4], [9, 9, 9], [10, 11, 12, 5, 6]]
+    batch = batch_of(rows_R, [[0, 0, 1, 1, 1], [0, 0, 0], [0, 0, 0, 1, 1]])
+    assert laid(Policy(usual()), batch) == [(1, 3 + 1 + 1)]
+    assert_same(Policy(usual()), batch)
+
+
+def test_a_batch_of_one_row_is_laid_in_full():
+    batch, _ = rows([14], common=COMMON)
+    policy = Policy(usual())
+    assert supervised(batch, torch.device("cpu")).common == 0
+    assert laid(policy, batch) == [(1, needed(batch))]
+    assert_same(policy, batch)
+
+
+def test_with_dropout_at_work_every_row_is_laid_in_full():
+    batch, _ = rows(LENGTHS, common=COMMON)
+    whole, less = [(1, needed(batch))], [(1, needed(batch) - (len(LENGTHS) - 1) * (COMMON - 1))]
+    dropping = Policy(lora(usual(), lora_dropout=0.1))
+    assert dropping.layout is Layout.SHARED
+    assert laid(dropping, batch) == whole
+    dropping.module.eval()
+    assert laid(dropping, batch) == less
+    assert laid(Policy(lora(usual())), batch) == less
+    assert laid(Policy(lora(usual(), lora_dropout=0.0)), batch) == less
+
+
+def test_dropout_of_attention_scores_lays_every_row_in_full_too():
+    batch, _ = rows(LENGTHS, common=COMMON)
+    policy = Policy(usual(attention_dropout=0.1))
+    assert laid(policy, batch) == [(1, needed(batch))]
+    policy.module.eval()
+    assert laid(policy, batch) == [(1, needed(batch) - (len(LENGTHS) - 1) * (COMMON - 1))]
+
+
+def test_whoever_wants_no_sharing_gets_packed_rows():
+    batch, _ = rows(LENGTHS, common=COMMON)
+    policy = Policy(usual(), sharing=False)
+    assert policy.layout is Layout.PACKED
+    assert laid(policy, batch) == [(1, needed(batch))]
+    assert policy.describe() == "llama: packed rows, head at supervised tokens in chunks"
+    assert_same(policy, batch)
+    with pytest.raises(OurFault, match="not proven"):
+        Policy(usual(), sharing=False, layout=Layout.SHARED)
+
+
+def test_the_way_taken_is_told():
+    head = "head at supervised tokens in chunks"
+    assert Policy(usual()).describe() == f"llama: packed rows, a common beginning once, {head}"
+    for layout in (Layout.PACKED, Layout.PADDED):
+        assert Policy(usual(), layout=layout).describe() == f"llama: {layout.value} rows, {head}"

@@ -70,6 +70,37 @@ def test_boundaries_that_got_lost_on_the_way_are_noticed():
         attend(torch.nn.Module(), query, key, value, no_mask(query))
 
 
+@pytest.mark.parametrize("window", [None, 1, 9, isolated.BLOCK + 1, 1000])
+@pytest.mark.parametrize("common", [1, 11, isolated.BLOCK + 7])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_beginning_that_lies_there_once_is_as_if_every_row_had_its_own(window, common, ours):
+    generator = torch.Generator().manual_seed(0)
+    own = (3, isolated.BLOCK + 2, 1, 40)
+    shape = common + sum(own)
+    leaves = [
+        torch.randn(1, heads, shape, WIDTH, generator=generator, dtype=torch.float64, requires_grad=True)
+        for heads in (HEADS, HEADS // GROUPS, HEADS // GROUPS)
+    ]
+    if ours:
+        once = isolated.isolated_attention(*leaves, [common, *own], 0.3, window, common)
+    else:
+        bounds = (torch.tensor([0, *torch.tensor(it).cumsum(0)], dtype=torch.int32)
+                  for it in ((common, *own), (common, *(common + n for n in own))))  # fmt: skip
+        names = zip(("cu_seq_lens_q", "cu_seq_lens_k"), bounds, strict=True)
+        ask = {"scaling": 0.3, "sliding_window": window, **dict(names)}
+        once, _ = attend(torch.nn.Module(), *leaves, no_mask(leaves[0]), **ask)
+    starts = [common + sum(own[:number]) for number in range(len(own))]
+    rows = [[*range(common), *range(start, start + n)] for start, n in zip(starts, own, strict=True)]
+    every = [place for row in rows for place in row]
+    alone = isolated.isolated_attention(*(it[:, :, every] for it in leaves), [len(row) for row in rows], 0.3, window)
+    assert torch.allclose(once[:, every], alone, rtol=0, atol=1e-12)
+    grad = torch.randn(alone.shape, dtype=alone.dtype, generator=generator)
+    for mine, theirs in zip(
+        torch.autograd.grad(once[:, every], leaves, grad), torch.autograd.grad(alone, leaves, grad), strict=True
+    ):
+        assert torch.allclose(mine, theirs, rtol=0, atol=1e-11)
+
+
 @pytest.mark.parametrize("window", [None, 1, 60, isolated.BLOCK, isolated.BLOCK + 1, 1000])
 @pytest.mark.parametrize("width_of_values", [WIDTH, 3])
 def test_documents_longer_than_a_block_equal_the_kernel_of_torch(window, width_of_values):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from peft import LoraConfig
 from transformers import PreTrainedModel
 
+from llama_factory import machine
 from llama_factory.model import upstream
 from llama_factory.testing.tiny import tiny_model
 
@@ -42,6 +44,35 @@ def test_the_backward_of_a_softmax_still_has_no_public_name():
     softmax = scores.softmax(-1)
     (expected,) = torch.autograd.grad(softmax, scores, grad)
     assert torch.allclose(upstream.softmax_backward(grad, softmax.detach()), expected)
+
+
+def test_the_backward_of_a_silu_still_has_no_public_name():
+    public = [name for name in dir(torch) + dir(torch.nn.functional) if "silu_backward" in name and name[0] != "_"]
+    assert public == []
+    x = torch.linspace(-8, 8, 45, dtype=torch.float64).view(3, 15).requires_grad_(True)
+    grad = torch.randn(3, 15, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    (expected,) = torch.autograd.grad(torch.nn.functional.silu(x), x, grad)
+    found = upstream.silu_backward_(grad, x.detach())
+    assert found is grad
+    assert torch.allclose(found, expected, rtol=0, atol=1e-14)
+
+
+def test_a_weight_laid_out_still_has_no_public_name():
+    """What has one lays out a module of oneDNN's own tensors: `torch.utils.mkldnn`, which has no such products."""
+    public = [name for name in dir(torch) + dir(torch.nn.functional) if name[0] != "_"]
+    assert [name for name in public if "reorder" in name or "linear_pointwise" in name or "laid" in name] == []
+
+
+@pytest.mark.skipif(not upstream.can_lay_out(), reason="this torch has no oneDNN to lay a weight out for")
+@pytest.mark.skipif(not machine.describe().computes_bf16, reason="this processor does not compute bf16")
+def test_the_product_with_a_weight_laid_out_is_the_plain_one():
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(*shape, generator=generator).bfloat16() for shape in ((96, 64), (37, 64)))
+    before = weight.clone()
+    laid = upstream.weight_laid_out(weight, 1024)
+    assert laid.is_mkldnn
+    assert torch.equal(weight, before)
+    assert torch.equal(upstream.linear_laid_out(x, laid), x @ weight.t())
 
 
 def test_peft_still_has_no_public_name_for_layers_of_ones_own():

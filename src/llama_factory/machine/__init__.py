@@ -7,11 +7,12 @@ Deliberately decides no method, and loads torch only where it is asked about tor
 
 from __future__ import annotations
 
+from llama_factory.machine.ahead import make_ready
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
 from llama_factory.machine.environment import environment
-from llama_factory.machine.facts import Machine, Memory, describe, memory
+from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
 from llama_factory.machine.shortage import first_line, is_out_of_memory
-from llama_factory.machine.tuning import keep_memory, torch_setup
+from llama_factory.machine.tuning import keep_memory, set_aside, torch_setup
 from llama_factory.machine.usage import Gauge, Usage
 
 __all__ = [
@@ -23,10 +24,13 @@ __all__ = [
     "describe",
     "environment",
     "first_line",
+    "free_memory",
     "is_out_of_memory",
     "keep_memory",
+    "make_ready",
     "memory",
     "pick_device",
     "pick_precision",
+    "set_aside",
     "torch_setup",
 ]

@@ -78,6 +78,13 @@ def memory(root: Path = Path("/")) -> Memory:
     return Memory(current, max(current, peak))
 
 
+def free_memory(root: Path = Path("/")) -> int:
+    """Bytes that may still be taken: what the system calls available, within the limit of this process's group."""
+    found = _fields(_read(root / "proc/meminfo")).get("MemAvailable")
+    left = _ram_limit(root) - memory(root).current
+    return int(min(_kilobytes(found) if found else _ram(root), max(0, left)))
+
+
 def _ram(root: Path) -> int:
     total = _fields(_read(root / "proc/meminfo")).get("MemTotal")
     if total:

@@ -9,6 +9,7 @@ Deliberately touches nothing that the user set in the environment, and never fai
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import sys
 
@@ -16,8 +17,10 @@ from llama_factory.machine.facts import describe
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
-_KERNELS = 64
-"""One step of a decoder with LoRA needs fewer than 16."""
+_NEVER = -1
+_MADV_PAGEOUT = 21
+_KERNELS = 128
+"""One forward and backward of a decoder with LoRA needs about 50: attention has shapes of its own."""
 
 
 def torch_setup() -> None:
@@ -41,7 +44,22 @@ def keep_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)) and bool(mallopt(_M_MMAP_MAX, 0))
+    return bool(mallopt(_M_TRIM_THRESHOLD, _NEVER)) and bool(mallopt(_M_MMAP_MAX, 0))
+
+
+def set_aside(address: int, size: int) -> None:
+    """Take this memory out of RAM until it is asked for again: what is a copy of a file is read from there.
+
+    Nothing is lost. A system that does not know the request keeps it.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    if whole > 0:
+        madvise = ctypes.CDLL(None).madvise
+        madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+        madvise(start, whole, _MADV_PAGEOUT)
 
 
 def forget_kernels() -> None:

@@ -1,7 +1,8 @@
 """Attention over rows laid end to end, each seeing only itself.
 
 In: queries, keys and values of one long row (1, H, T, D) and the rows' boundaries, which travel as the
-forward's keyword `cu_seq_lens_q` (transformers' own name for them), never through a global.
+forward's keywords `cu_seq_lens_q` and `cu_seq_lens_k` (transformers' own names for them), never through a global.
+Where a row's keys are more than its queries, it begins with the tokens of the first row, which lie there once.
 Out: the attention's output (1, T, H, D), exact for causal attention with grouped heads, scaling,
 sliding windows, capped scores and sinks. No T x T mask exists and no head is repeated.
 
@@ -49,6 +50,7 @@ def attend(
     softcap: float | None = None,
     s_aux: Tensor | None = None,
     cu_seq_lens_q: Tensor | None = None,
+    cu_seq_lens_k: Tensor | None = None,
     **kwargs: Any,
 ) -> tuple[Tensor, None]:
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
@@ -61,12 +63,12 @@ def attend(
         out = _by_definition(query, key, value, attention_mask, causal, dropout, scaling, softcap, s_aux)
         return out.transpose(1, 2).contiguous(), None
     lengths = cu_seq_lens_q.diff().tolist()
+    common = 0 if cu_seq_lens_k is None else int(cu_seq_lens_k[-1] - cu_seq_lens_k[-2]) - lengths[-1]
     if softcap is None and s_aux is None and dropout == 0.0 and _in_half_on_processor(query):
-        return isolated_attention(query, key, value, lengths, scaling, sliding_window), None
-    done = []
-    rows = zip(*(torch.split(it, lengths, dim=2) for it in (query, key, value)), lengths, strict=True)
-    for q, k, v, length in rows:
-        window = _window(length, sliding_window, q.device)
+        return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
+    done: list[Tensor] = []
+    for q, k, v in zip(*(_rows(it, lengths, common) for it in (query, key, value)), strict=True):
+        window = _window(q.shape[2], sliding_window, q.device)
         if softcap is None and s_aux is None:
             out = scaled_dot_product_attention(
                 q, k, v, attn_mask=window, dropout_p=dropout, is_causal=window is None, scale=scaling,
@@ -74,8 +76,14 @@ def attend(
             )  # fmt: skip
         else:
             out = _by_definition(q, k, v, window, window is None, dropout, scaling, softcap, s_aux)
-        done.append(out.transpose(1, 2))
+        done.append(out.transpose(1, 2)[:, common if done else 0 :])
     return torch.cat(done, dim=1), None
+
+
+def _rows(it: Tensor, lengths: list[int], common: int) -> list[Tensor]:
+    """Each row (1, H, length, D) with the beginning that it shares with the first."""
+    first, *others = torch.split(it, lengths, dim=2)
+    return [first, *(torch.cat([first, other], dim=2) if common else other for other in others)]
 
 
 def _in_half_on_processor(query: Tensor) -> bool:

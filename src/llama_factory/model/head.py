@@ -26,7 +26,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-CHUNK_ROWS = 256
+from llama_factory.model.frozen import Frozen
+
+CHUNK_ROWS = 512
 """Rows of logits at a time: each chunk streams the whole head through the cache, so few and tall ones win."""
 
 FLAT_ROWS = 32
@@ -61,10 +63,19 @@ class LogitRule:
 
 
 def token_logprobs(
-    hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, token_S: Tensor, rule: LogitRule
+    hidden_SD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    token_S: Tensor,
+    rule: LogitRule,
+    frozen: Frozen | None = None,
 ) -> Tensor:
-    """log p(token_S) in float32 for a linear head, in chunks; gradients flow to what requires them."""
-    logprob_S: Tensor = _ChunkedHead.apply(hidden_SD, weight_VD, bias_V, token_S, rule)  # type: ignore[no-untyped-call]
+    """log p(token_S) in float32 for a linear head, in chunks; gradients flow to what requires them.
+
+    frozen: the weight where it does not learn and may be laid out.
+    """
+    frozen = frozen or Frozen(weight_VD)
+    logprob_S: Tensor = _ChunkedHead.apply(hidden_SD, weight_VD, bias_V, token_S, rule, frozen)  # type: ignore[no-untyped-call]
     return logprob_S
 
 
@@ -86,10 +97,9 @@ class _Chunks:
     FLAT_ROWS at a time, so that it stays in the processor's cache.
     """
 
-    def __init__(self, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, rule: LogitRule) -> None:
-        self.hidden_SD, self.weight_VD, self.bias_V, self.rule = hidden_SD, weight_VD, bias_V, rule
-        rows, size = hidden_SD.shape[0], weight_VD.shape[0]
-        self.raw_CV = hidden_SD.new_empty(min(CHUNK_ROWS, rows), size)
+    def __init__(self, hidden_SD: Tensor, frozen: Frozen, bias_V: Tensor | None, rule: LogitRule) -> None:
+        self.hidden_SD, self.frozen, self.bias_V, self.rule = hidden_SD, frozen, bias_V, rule
+        rows, size = hidden_SD.shape[0], frozen.weight_OI.shape[0]
         self.logits_FV = hidden_SD.new_empty(min(FLAT_ROWS, rows), size, dtype=precise(hidden_SD.dtype))
         self.softmax_FV = torch.empty_like(self.logits_FV)
 
@@ -98,8 +108,7 @@ class _Chunks:
 
     def logprobs(self, part: slice, token_S: Tensor, into_S: Tensor | None, *, want_slope: bool) -> Tensor:
         """Writes these rows' log-probabilities; returns the slope of each, -d logp / d (head's own logits)."""
-        token_C, raw_CV = token_S[part, None], self.raw_CV[: part.stop - part.start]
-        torch.mm(self.hidden_SD[part], self.weight_VD.t(), out=raw_CV)
+        token_C, raw_CV = token_S[part, None], self.frozen.through(self.hidden_SD[part])
         for flat in _slices(0, raw_CV.shape[0], FLAT_ROWS):
             token_F1 = token_C[flat]
             logits_FV, softmax_FV = self.logits_FV[: len(token_F1)], self.softmax_FV[: len(token_F1)]
@@ -121,25 +130,26 @@ class _Chunks:
 class _ChunkedHead(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, token_S: Tensor, rule: LogitRule
-    ) -> Tensor:
+        ctx: Any, hidden_SD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, token_S: Tensor, rule: LogitRule,
+        frozen: Frozen,
+    ) -> Tensor:  # fmt: skip
         ctx.trains_head = ctx.needs_input_grad[1] or ctx.needs_input_grad[2]
-        frozen = ctx.needs_input_grad[0] and not ctx.trains_head
-        chunks = _Chunks(hidden_SD, weight_VD, bias_V, rule)
+        slopes = ctx.needs_input_grad[0] and not ctx.trains_head
+        chunks = _Chunks(hidden_SD, frozen, bias_V, rule)
         logprob_S = hidden_SD.new_empty(token_S.shape, dtype=precise(hidden_SD.dtype))
-        slope_SD = torch.empty_like(hidden_SD) if frozen else None
+        slope_SD = torch.empty_like(hidden_SD) if slopes else None
         slope_KV = hidden_SD.new_empty(_kept_rows(hidden_SD, weight_VD) if ctx.trains_head else 0, weight_VD.shape[0])
         for part in chunks.parts():
             keep = part.stop <= slope_KV.shape[0]
-            slope_CV = chunks.logprobs(part, token_S, logprob_S, want_slope=frozen or keep)
+            slope_CV = chunks.logprobs(part, token_S, logprob_S, want_slope=slopes or keep)
             if slope_SD is not None:
-                torch.mm(slope_CV, weight_VD, out=slope_SD[part])
+                slope_SD[part] = frozen.back(slope_CV)
             elif keep:
                 slope_KV[part] = slope_CV
         ctx.rule = rule
         if ctx.trains_head:
             ctx.save_for_backward(slope_KV, hidden_SD, weight_VD, bias_V, token_S)
-        elif frozen:
+        elif slopes:
             ctx.save_for_backward(slope_SD)
         return logprob_S
 
@@ -148,15 +158,15 @@ class _ChunkedHead(torch.autograd.Function):
         (grad_S,) = grads
         if not ctx.trains_head:
             (slope_SD,) = ctx.saved_tensors
-            return (slope_SD * -grad_S[:, None]).to(slope_SD.dtype), None, None, None, None
+            return (slope_SD * -grad_S[:, None]).to(slope_SD.dtype), None, None, None, None, None
         slope_KV, hidden_SD, weight_VD, bias_V, token_S = ctx.saved_tensors
         sums = _Gradients(ctx.needs_input_grad, hidden_SD, weight_VD, -grad_S)
         sums.add(slice(0, slope_KV.shape[0]), slope_KV)
         if slope_KV.shape[0] < hidden_SD.shape[0]:
-            chunks = _Chunks(hidden_SD, weight_VD, bias_V, ctx.rule)
+            chunks = _Chunks(hidden_SD, Frozen(weight_VD), bias_V, ctx.rule)
             for part in chunks.parts(slope_KV.shape[0]):
                 sums.add(part, chunks.logprobs(part, token_S, None, want_slope=True))
-        return *sums.found(bias_V), None, None
+        return *sums.found(bias_V), None, None, None
 
 
 def _slices(start: int, stop: int, size: int) -> Iterator[slice]:

@@ -3,6 +3,7 @@
 In: a `Batch` (rows end to end, no padding) and a backbone. Out: the hidden states that stand before the
 supervised tokens, in the order of those tokens, whichever layout was taken:
 
+    shared   packed, and the tokens that all rows begin with (a system prompt, a tool's schema) laid and computed once
     packed   one long row, positions starting again at each document, attention per document
     padded   rows of similar length side by side, filled up on the right, no mask: a causal model never
              looks right, so a filler changes nothing that is read
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ MAX_WASTE = 0.1
 
 
 class Layout(str, Enum):
+    SHARED = "shared"
     PACKED = "packed"
     PADDED = "padded"
     ROWS = "rows"
@@ -41,12 +44,14 @@ class Supervised:
     """The rows that are worth a forward, cut after the last token that predicts something.
 
     ids_T, lengths_R: these rows end to end.
+    common: so many first tokens are the same in all rows, of which each goes on; 0 for a single row.
     before_S: for each supervised token the place in ids_T of the token before it.
     index_S: the supervised tokens' places in the batch.
     """
 
     ids_T: Tensor
     lengths_R: tuple[int, ...]
+    common: int
     before_S: Tensor
     index_S: Tensor
     token_S: Tensor
@@ -69,10 +74,19 @@ def supervised(batch: Batch, device: torch.device) -> Supervised:
     return Supervised(
         ids_T=to_device(ids_T),
         lengths_R=tuple(int(n) for n in needed_R if n),
+        common=_common([row for row in kept if row.size]),
         before_S=to_device(before_S),
         index_S=to_device(index_S),
         token_S=to_device(batch.ids_T[index_S]),
     )
+
+
+def _common(rows: list[NDArray[np.int32]]) -> int:
+    if len(rows) < 2:
+        return 0
+    shortest = min(row.size for row in rows) - 1
+    differs = (np.stack([row[:shortest] for row in rows]) != rows[0][:shortest]).any(axis=0)
+    return int(differs.argmax()) if differs.any() else shortest
 
 
 Backbone = Callable[..., Any]
@@ -80,31 +94,57 @@ Backbone = Callable[..., Any]
 
 def hidden_states(layout: Layout, backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
     """The last hidden state before every supervised token (S, D)."""
+    if layout is Layout.SHARED and not rows.common:
+        layout = Layout.PACKED
     return _LAYOUTS[layout](backbone, rows, also)
 
 
+def _shared(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
+    """The common beginning, then what follows it in each row: `place_T` is where a row's token went."""
+    common, device = rows.common, rows.ids_T.device
+    parts = torch.split(rows.ids_T, list(rows.lengths_R))
+    ids_T = torch.cat([parts[0][:common], *(part[common:] for part in parts)])
+    starts = np.cumsum([common, *(n - common for n in rows.lengths_R)])
+    beginning = torch.arange(common, device=device)
+    place_T = torch.cat([
+        it for start, stop in pairwise(starts)
+        for it in (beginning, torch.arange(start, stop, device=device))
+    ])  # fmt: skip
+    return _in_one_row(backbone, ids_T, isolation(rows.lengths_R, device, common), also)[place_T[rows.before_S]]
+
+
 def _packed(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
-    hidden_TD: Tensor = backbone(
-        input_ids=rows.ids_T[None],
-        use_cache=False,
-        **isolation(rows.lengths_R, rows.ids_T.device),
-        **_zeros(also, rows.ids_T[None]),
-    ).last_hidden_state[0]
-    return hidden_TD[rows.before_S]
+    return _in_one_row(backbone, rows.ids_T, isolation(rows.lengths_R, rows.ids_T.device), also)[rows.before_S]
 
 
-def isolation(lengths_R: tuple[int, ...], device: torch.device) -> dict[str, Any]:
-    """The forward's keywords that keep documents apart. The one place where another kernel would be named."""
-    lengths = torch.tensor(lengths_R, dtype=torch.int32)
-    boundaries = torch.nn.functional.pad(lengths.cumsum(0, dtype=torch.int32), (1, 0))
+def _in_one_row(backbone: Backbone, ids_T: Tensor, apart: dict[str, Any], also: tuple[str, ...]) -> Tensor:
+    ids_1T = ids_T[None]
+    out = backbone(input_ids=ids_1T, use_cache=False, **apart, **_zeros(also, ids_1T))
+    hidden_TD: Tensor = out.last_hidden_state[0]
+    return hidden_TD
+
+
+def isolation(lengths_R: tuple[int, ...], device: torch.device, common: int = 0) -> dict[str, Any]:
+    """The forward's keywords that keep documents apart. The one place where another kernel would be named.
+
+    common: so many tokens that all documents begin with are laid once, before them. Then the boundaries of the
+    queries are those of the beginning and of what follows it, and those of the keys count it into each document.
+    """
+    seen = [common, *lengths_R] if common else list(lengths_R)
+    own = [common, *(n - common for n in lengths_R)] if common else seen
+    positions = [torch.arange(stop - n, stop, device=device) for stop, n in zip(seen, own, strict=True)]
     return {
-        "position_ids": torch.cat([torch.arange(n, device=device) for n in lengths_R])[None],
+        "position_ids": torch.cat(positions)[None],
         "attention_mask": no_mask(torch.empty(0, device=device)),
-        "cu_seq_lens_q": boundaries,
-        "cu_seq_lens_k": boundaries,
-        "max_length_q": max(lengths_R),
-        "max_length_k": max(lengths_R),
+        "cu_seq_lens_q": _boundaries(own),
+        "cu_seq_lens_k": _boundaries(seen),
+        "max_length_q": max(own),
+        "max_length_k": max(seen),
     }
+
+
+def _boundaries(lengths: list[int]) -> Tensor:
+    return torch.nn.functional.pad(torch.tensor(lengths).cumsum(0, dtype=torch.int32), (1, 0))
 
 
 def _padded(backbone: Backbone, rows: Supervised, also: tuple[str, ...]) -> Tensor:
@@ -145,4 +185,4 @@ def _zeros(also: tuple[str, ...], like: Tensor) -> dict[str, Tensor]:
     return {name: torch.zeros_like(like) for name in also}
 
 
-_LAYOUTS = {Layout.PACKED: _packed, Layout.PADDED: _padded, Layout.ROWS: _rows}
+_LAYOUTS = {Layout.SHARED: _shared, Layout.PACKED: _packed, Layout.PADDED: _padded, Layout.ROWS: _rows}

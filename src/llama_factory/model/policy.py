@@ -23,8 +23,10 @@ from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault, ProofError
 from llama_factory.model import attention, proven, upstream
+from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
+from llama_factory.model.lora import FusedLinear
 from llama_factory.records import Batch
 
 if TYPE_CHECKING:
@@ -39,6 +41,11 @@ class Want(str, Enum):
 
 
 LOGPROBS = frozenset({Want.LOGPROBS})
+
+PACKING = frozenset({Layout.SHARED, Layout.PACKED})
+"""Layouts whose rows are kept apart by our attention alone."""
+
+SPOKEN = {Layout.SHARED: "packed rows, a common beginning once"}
 
 ALLOWED_EXACT = 1e-3
 ALLOWED_HALF = 5e-2
@@ -65,11 +72,13 @@ class Policy:
         *,
         compute_dtype: torch.dtype | None = None,
         layout: Layout | None = None,
+        sharing: bool = True,
         table: dict[str, proven.Proof] | None = None,
     ) -> None:
         """compute_dtype: None computes in the weights' own type; another one goes through autocast.
 
-        layout: one of the proven ones in place of the fastest. table: proofs in place of proven.json.
+        layout: one of the proven ones in place of the fastest. sharing: False lays every row in full.
+        table: proofs in place of proven.json.
         """
         self.module = module
         self._base: PreTrainedModel = _inside(module)
@@ -77,10 +86,12 @@ class Policy:
         self.compute_dtype = compute_dtype or self._own_dtype
         proof = (proven.table() if table is None else table).get(self._base.config.model_type)
         self._proof = proof or proven.UNPROVEN
+        self._head: Frozen | None = None
         self._may_pack = _default_kernel(self._base)
+        self._sharing = sharing
         self._layout, self._reason = self._choose(layout)
         self._rule = self._proof.rule(self._base.config.get_text_config()) if self._layout else LogitRule()
-        if self._may_pack and Layout.PACKED in self._proof.layouts:
+        if self._may_pack and not PACKING.isdisjoint(self._proof.layouts):
             attention.register()
             self._base.set_attn_implementation(attention.NAME)
 
@@ -107,6 +118,18 @@ class Policy:
         """The layout taken; None for the plain path."""
         return self._layout
 
+    def lay_out(self, free_bytes: int) -> int:
+        """Bring the weights that stay as they are into the processor's own order (`model/frozen.py`).
+
+        Of layers in one piece and of a linear head. free_bytes: the memory that there is; returns what this took.
+        """
+        layers = [module.frozen for module in self.module.modules() if isinstance(module, FusedLinear)]
+        head = self._linear_head() if self._layout else None
+        if not layers or head is None or head.weight.requires_grad:
+            return 0
+        self._head = Frozen(head.weight)
+        return lay_out([*layers, self._head], free_bytes)
+
     def trainable(self) -> dict[str, nn.Parameter]:
         """What the optimiser may change, by the names of `module.named_parameters()`."""
         return {name: p for name, p in self.module.named_parameters() if p.requires_grad}
@@ -117,7 +140,8 @@ class Policy:
         if self._layout is None:
             return f"{kind}: plain path, row by row with all logits ({self._reason})"
         head = "head at supervised tokens in chunks" if self._linear_head() else "head as a module at supervised tokens"
-        return f"{kind}: {self._layout.value} rows, {head}" + (f" ({self._reason})" if self._reason else "")
+        laid = SPOKEN.get(self._layout, f"{self._layout.value} rows")
+        return f"{kind}: {laid}, {head}" + (f" ({self._reason})" if self._reason else "")
 
     def plain(self, batch: Batch) -> PolicyOutput:
         """The same by the plain path: what `forward` has to equal, and slow."""
@@ -158,7 +182,8 @@ class Policy:
 
     def _choose(self, asked: Layout | None) -> tuple[Layout | None, str]:
         """The layout and the reason for it; None is the plain path."""
-        usable = [it for it in self._proof.layouts if it is not Layout.PACKED or self._may_pack]
+        shown = [it for it in self._proof.layouts if it is not Layout.SHARED or self._sharing]
+        usable = [it for it in shown if it not in PACKING or self._may_pack]
         why = self._proof.why
         if usable and not self._proof.is_about(self._base):
             usable, why = [], f"{type(self._base).__name__} is not on the list of proven classes"
@@ -168,18 +193,29 @@ class Policy:
             raise OurFault("model.policy-unproven-layout", layout=asked.value, type=self._base.config.model_type)
         if not usable:
             return None, why
-        if asked is not None or usable[0] is self._proof.layouts[0]:
+        if asked is not None or usable[0] is shown[0]:
             return asked or usable[0], why
         return usable[0], "another attention kernel was asked for"
 
     def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
+        if layout is Layout.SHARED and self._draws():
+            layout = Layout.PACKED
         hidden_SD = hidden_states(layout, upstream.backbone(self._base), rows, self._proof.inputs)
         head = self._linear_head()
         if head is None:
             logits_SV = self._base.get_output_embeddings()(hidden_SD)
             return logprobs_of(self._rule.apply(logits_SV.to(precise(logits_SV.dtype))), rows.token_S)
         dtype = self.compute_dtype if torch.is_autocast_enabled(self.device.type) else head.weight.dtype
-        return token_logprobs(hidden_SD.to(dtype), head.weight.to(dtype), head.bias, rows.token_S, self._rule)
+        weight_VD = head.weight.to(dtype)
+        frozen = self._head if self._head is not None and self._head.weight_OI is weight_VD else None
+        return token_logprobs(hidden_SD.to(dtype), weight_VD, head.bias, rows.token_S, self._rule, frozen)
+
+    def _draws(self) -> bool:
+        """Dropout is at work: each row then draws numbers of its own, so none of its tokens stands for another's."""
+        if not self.module.training:
+            return False
+        layers = (module.p for module in self.module.modules() if isinstance(module, nn.Dropout))
+        return any(layers) or bool(getattr(self._base.config.get_text_config(), "attention_dropout", 0.0))
 
     def _linear_head(self) -> nn.Linear | None:
         """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""

@@ -35,6 +35,36 @@ def softmax_backward(grad: Tensor, softmax: Tensor) -> Tensor:
     return torch._softmax_backward_data(grad, softmax, -1, softmax.dtype)
 
 
+def silu_backward_(grad: Tensor, x: Tensor) -> Tensor:
+    """The gradient before a silu, from the one after it and the silu's input, written into `grad`.
+
+    torch has it as one pass over the numbers, but no public name for it.
+    """
+    dx: Tensor = torch.ops.aten.silu_backward.grad_input(grad, x, grad_input=grad)
+    return dx
+
+
+def can_lay_out() -> bool:
+    """Whether this torch can bring a weight into the order of oneDNN, the library of its matrix products."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")  # type: ignore[no-untyped-call]
+
+
+def weight_laid_out(weight_OI: Tensor, rows: int) -> Tensor:
+    """The weight in the order in which oneDNN multiplies with it, for so many rows.
+
+    torch does this for its own compiler, by private names. A public product brings the weight into that order anew
+    each time.
+    """
+    weight: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight_OI, rows)
+    return weight
+
+
+def linear_laid_out(x_TI: Tensor, weight: Tensor) -> Tensor:
+    """x W' with a weight of `weight_laid_out`: the numbers of `x @ weight.t()`."""
+    y_TO: Tensor = torch.ops.mkldnn._linear_pointwise(x_TI, weight, None, "none", [], "")
+    return y_TO
+
+
 def build_linear_with(config: LoraConfig, layer: type[nn.Module]) -> None:
     """Let peft build `layer` for every `nn.Linear` that this configuration adapts.
 

@@ -26,6 +26,7 @@ from llama_factory.recipes.wiring import (
     bench_of,
     checkpoints_of,
     judge_of,
+    memory_ahead,
     observers_of,
     outcome_of,
     plan_of,
@@ -69,6 +70,8 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     checkpoints = checkpoints_of(bench, rows, writer)
     checkpoints.claim()
     write_resolved(run, bench.output)
+    source = source_of(run, rows.train, TERM)
+    memory_ahead(bench, source)
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
@@ -78,7 +81,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
         page.before(policy.module)
         result = trainer.fit(
             policy,
-            source_of(run, rows.train, TERM),
+            source,
             objective,
             plan_of(run, bench.precision),
             observers=[*observers_of(run, bench.output, say, language), page],

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+import numpy as np
+
 from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import fingerprint, save
+from llama_factory.model import fingerprint, footprint, load, save
 from llama_factory.model.locate import Folders
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
 from llama_factory.records import Finding
@@ -38,6 +40,9 @@ TRAIN_LOG = "train.log"
 LINK = Path("logs") / TRAIN_LOG
 """In the working directory: where the tutorials look for the log of a run."""
 RESOLVED = "resolved_config.yaml"
+
+LOOKED_AHEAD = 500
+"""Steps among which the largest micro-batch is looked for before the weights are there."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
 
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
-    from llama_factory.model import adapters, load, norm
+    from llama_factory.model import adapters, gated, lora, norm
     from llama_factory.model.policy import Policy
 
     run, said = bench.run, list[Finding]()
@@ -115,9 +120,29 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
         attached = adapters.attach(module, run.method, compute_dtype=dtype, seed=run.training.seed, fused=fused)
     if fused:
         norm.replace(module)
+        gated.replace(module)
+        lora.join(module)
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
-    return Policy(module), [*said, *attached.said]
+    policy = Policy(module, sharing=fused)
+    if fused:
+        policy.lay_out(machine.free_memory())
+    return policy, [*said, *attached.said]
+
+
+def memory_ahead(bench: Bench, source: data.StepSource) -> None:
+    """Have the memory of the largest micro-batch made ready while the weights are read."""
+    run = bench.run
+    if bench.device != "cpu" or run.method.finetuning_type == "freeze":  # below what is trained nothing is kept
+        return
+    steps = min(run.training.max_steps if run.training.max_steps > 0 else source.steps_per_epoch, LOOKED_AHEAD)
+    (batch,) = source.largest(steps).batches
+    number_bytes = 4 if bench.precision.compute == "float32" else 2
+    config = load.check_folder(bench.folders.base)
+    lengths = np.diff(batch.offsets).tolist()
+    machine.make_ready(
+        footprint.activations(config, lengths, number_bytes, checkpointing=run.training.gradient_checkpointing)
+    )
 
 
 class ModelWriter:

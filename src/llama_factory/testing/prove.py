@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from llama_factory.model.layouts import Layout
-from llama_factory.model.policy import Policy
+from llama_factory.model.policy import PACKING, Policy
 from llama_factory.model.proven import Proof
 from llama_factory.records import Batch
 from llama_factory.testing.tiny import VOCABULARY, tiny_model
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-5
 LENGTHS = (9, 2, 14, 1, 5, 13, 9, 8)
 """Of the rows: longer than the tiny window and chunk, of similar and of equal length, one that predicts nothing."""
+
+COMMON = 6
+"""Tokens that all rows of the shared layout begin with: more than the tiny window."""
 
 SEEDS = (0, 1)
 """Of weights and rows: a way has to hold for each."""
@@ -73,7 +76,7 @@ def prove(model_type: str) -> Verdict:
     except Unfit as verdict:
         return Verdict(Proof((), bench.name, inputs=bench.inputs, why=str(verdict)), bench.differences)
     layouts: tuple[Layout, ...] = ()
-    for layout in Layout:  # packed first: where it holds, the others use its attention too
+    for layout in Layout:  # the packing ones first: where they hold, the others use their attention too
         if bench.holds(replace(proof, layouts=(*layouts, layout)), layout):
             layouts = (*layouts, layout)
     why = "" if Layout.PACKED in layouts else "in one long row its documents would meet"
@@ -81,11 +84,17 @@ def prove(model_type: str) -> Verdict:
     return Verdict(replace(proof, layouts=layouts, why=why), bench.differences)
 
 
-def rows(lengths: Sequence[int], vocabulary: int = VOCABULARY, seed: int = 0) -> tuple[Batch, Tensor]:
-    """Random rows, about two tokens in three supervised, and a gradient for each log-probability."""
+def rows(lengths: Sequence[int], vocabulary: int = VOCABULARY, seed: int = 0, common: int = 0) -> tuple[Batch, Tensor]:
+    """Random rows, about two tokens in three supervised, and a gradient for each log-probability.
+
+    common: that many first tokens are the same in all rows, which are longer by them.
+    """
+    lengths = [common + length for length in lengths]
     chance = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     ids_T = chance.integers(3, vocabulary, offsets[-1]).astype(np.int32)
+    for start in offsets[:-1]:
+        ids_T[start : start + common] = ids_T[:common]
     weight_T = (chance.random(offsets[-1]) < 0.67).astype(np.float32)
     weight_T[offsets[1:] - 1] = 1.0
     weight_T[offsets[:-1]] = 0.0
@@ -200,13 +209,21 @@ class _Bench:
 
     def holds(self, proof: Proof, layout: Layout, kernels: tuple[str | None, ...] = ("eager", None)) -> bool:
         """Equal for every seed: alone and together, with attention by definition and with the usual kernel."""
-        kernels = (None,) if layout is Layout.PACKED else kernels
+        kernels = (None,) if layout in PACKING else kernels
+        common = COMMON if layout is Layout.SHARED else 0
         return all(
-            self._equal(self.model(seed, kernel), proof, layout, rows(LENGTHS, seed=seed), reference)
-            or self._equal_in_double(seed, kernel, proof, layout)
-            for seed, reference in zip(SEEDS, self.references, strict=True)
+            self._equal(self.model(seed, kernel), proof, layout, rows(LENGTHS, seed=seed, common=common), reference)
+            or self._equal_in_double(seed, kernel, proof, layout, common)
+            for seed, reference in zip(SEEDS, self._references(common), strict=True)
             for kernel in kernels
         )
+
+    def _references(self, common: int) -> list[Reference]:
+        if not common:
+            return self.references
+        return [
+            plain_reference(self.model(seed), *rows(LENGTHS, seed=seed, common=common), self.inputs) for seed in SEEDS
+        ]
 
     def _equal(
         self, model: PreTrainedModel, proof: Proof, layout: Layout, asked: tuple[Batch, Tensor], reference: Reference
@@ -232,11 +249,11 @@ class _Bench:
         self.worst = max(a for a, _ in found), max(b for _, b in found)
         return max(self.worst) <= TOLERANCE
 
-    def _equal_in_double(self, seed: int, kernel: str | None, proof: Proof, layout: Layout) -> bool:
+    def _equal_in_double(self, seed: int, kernel: str | None, proof: Proof, layout: Layout, common: int) -> bool:
         """Log-probabilities agree and gradients miss by a hair: what double precision removes was rounding."""
         if self.worst[0] > TOLERANCE or self.worst[1] > 10 * TOLERANCE:
             return False
-        asked = rows(LENGTHS, seed=seed)
+        asked = rows(LENGTHS, seed=seed, common=common)
         reference = plain_reference(self.model(seed).double(), *asked, self.inputs)
         return self._equal(self.model(seed, kernel).double(), proof, layout, asked, reference)
 

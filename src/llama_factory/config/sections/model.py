@@ -110,8 +110,9 @@ class Model(Section):
     )
     fused_layers: Annotated[bool, Flag()] = key(
         True,
-        en="Train with layers that compute in one piece: LoRA and norms. false: as peft and transformers write them.",
-        zh="训练时使用合并计算的层（LoRA 与归一化）；false 则按 peft 与 transformers 的写法计算。",
+        en="Train with layers that compute in one piece, and compute once what all rows of a step begin with. "
+        "false: as peft and transformers write them, every row in full.",
+        zh="训练时使用合并计算的层，各行相同的开头只计算一次；false 则按 peft 与 transformers 的写法逐行完整计算。",
         commands=("train",),
     )
     infer_dtype: Annotated[
