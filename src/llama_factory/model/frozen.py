@@ -65,12 +65,17 @@ class Frozen:
 def lay_out(weights: Iterable[Frozen], free_bytes: int) -> int:
     """Lay out all of these weights if they can be and memory allows it; the bytes that this took."""
     listed = list(weights)
-    size = 2 * sum(one.weight_OI.numel() * one.weight_OI.element_size() for one in listed)
-    if size * SHARE > free_bytes or not all(_may(one.weight_OI) for one in listed):
+    size = would_take(sum(one.weight_OI.numel() * one.weight_OI.element_size() for one in listed), free_bytes)
+    if not size or not all(_may(one.weight_OI) for one in listed):
         return 0
     for one in listed:
         one.lay_out()
     return size
+
+
+def would_take(weight_bytes: int, free_bytes: int) -> int:
+    """Bytes for the two orders of so many bytes of weights; 0 where that is too much."""
+    return 2 * weight_bytes if 2 * weight_bytes * SHARE <= free_bytes else 0
 
 
 def _may(weight: Tensor) -> bool:

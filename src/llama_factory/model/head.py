@@ -28,7 +28,7 @@ from torch import Tensor
 
 from llama_factory.model.frozen import Frozen
 
-CHUNK_ROWS = 512
+CHUNK_ROWS = 256
 """Rows of logits at a time: each chunk streams the whole head through the cache, so few and tall ones win."""
 
 FLAT_ROWS = 32
@@ -146,6 +146,7 @@ class _ChunkedHead(torch.autograd.Function):
                 slope_SD[part] = frozen.back(slope_CV)
             elif keep:
                 slope_KV[part] = slope_CV
+            del slope_CV  # so that the next one takes its place
         ctx.rule = rule
         if ctx.trains_head:
             ctx.save_for_backward(slope_KV, hidden_SD, weight_VD, bias_V, token_S)

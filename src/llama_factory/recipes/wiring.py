@@ -18,7 +18,7 @@ from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import fingerprint, footprint, load, save
+from llama_factory.model import fingerprint, footprint, frozen, load, save, weights
 from llama_factory.model.locate import Folders
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
 from llama_factory.records import Finding
@@ -131,18 +131,22 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
 
 
 def memory_ahead(bench: Bench, source: data.StepSource) -> None:
-    """Have the memory of the largest micro-batch made ready while the weights are read."""
-    run = bench.run
+    """Have the memory of the largest micro-batch, and of weights laid out, made ready while the weights are read."""
+    run, half = bench.run, bench.precision.compute != "float32"
     if bench.device != "cpu" or run.method.finetuning_type == "freeze":  # below what is trained nothing is kept
         return
     steps = min(run.training.max_steps if run.training.max_steps > 0 else source.steps_per_epoch, LOOKED_AHEAD)
     (batch,) = source.largest(steps).batches
-    number_bytes = 4 if bench.precision.compute == "float32" else 2
-    config = load.check_folder(bench.folders.base)
-    lengths = np.diff(batch.offsets).tolist()
-    machine.make_ready(
-        footprint.activations(config, lengths, number_bytes, checkpointing=run.training.gradient_checkpointing)
+    size = footprint.activations(
+        load.check_folder(bench.folders.base),
+        np.diff(batch.offsets).tolist(),
+        2 if half else 4,
+        checkpointing=run.training.gradient_checkpointing,
     )
+    if half and run.model.fused_layers and run.method.finetuning_type == "lora":
+        stored = sum(file.stat().st_size for file in weights.files(bench.folders.base))
+        size += frozen.would_take(stored, machine.free_memory())
+    machine.make_ready(size)
 
 
 class ModelWriter:
