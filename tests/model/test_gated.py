@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from lora_cases import assert_same, drawn, run, teach
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from transformers import LlamaConfig
@@ -18,10 +19,6 @@ from llama_factory.model.lora import Adapted
 from llama_factory.testing.tiny import tiny_model
 
 ROWS, WIDTH, WIDE = 5, 6, 10
-
-
-def drawn(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def adapted(
@@ -48,22 +45,8 @@ def adapted(
     if fused:
         lora.use_fused(settings, model)
     inject_adapter_in_model(settings, model)
-    for number, (name, value) in enumerate(sorted(model.named_parameters())):
-        if "lora_" in name:
-            size = 0.0 if zero and "lora_B" in name else 0.4
-            value.data = size * drawn(*value.shape, seed=number, dtype=dtype)
-            value.requires_grad_(True)
+    teach(model, size_a=0.4, size_b=0.0 if zero else 0.4)
     return model
-
-
-def run(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-    torch.manual_seed(3)
-    x = x.clone().requires_grad_(True)
-    out = model(x)
-    out.backward(drawn(*out.shape, seed=9, dtype=out.dtype))
-    found = {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
-    assert all(value.grad is None for value in model.parameters() if not value.requires_grad)
-    return out.detach(), {**found, "x": x.grad}
 
 
 def silu(number: float) -> float:
@@ -95,13 +78,7 @@ def test_output_and_every_gradient_equal_those_of_transformers_with_peft(shape, 
     ours, theirs = adapted(bias=bias), adapted(bias=bias, fused=False)
     assert gated.replace(ours) == 1
     assert isinstance(ours[0], GatedMLP)
-    (y, found), (expected, gradients) = run(ours, x), run(theirs, x)
-    assert torch.allclose(y, expected, rtol=0, atol=1e-12)
-    assert found.keys() == gradients.keys()
-    assert len(found) == 7
-    for name, gradient in gradients.items():
-        assert float(gradient.abs().max()) > 1e-3, name
-        assert torch.allclose(found[name], gradient, rtol=0, atol=1e-12), name
+    assert_same(run(ours, x), run(theirs, x), count=7)
 
 
 def test_gradients_are_those_that_differences_show():

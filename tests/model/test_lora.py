@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from lora_cases import assert_same, drawn, run, teach
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
@@ -17,10 +18,6 @@ from llama_factory.model.lora import Adapted, FusedLinear
 from llama_factory.testing.tiny import tiny_model
 
 ROWS, IN, OUT, RANK = 5, 6, 4, 2
-
-
-def drawn(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 class Two(nn.Module):
@@ -41,21 +38,8 @@ def adapted(*, fused: bool, dtype: torch.dtype = torch.float64, dropout: float =
     if fused:
         lora.use_fused(config, model)
     inject_adapter_in_model(config, model)
-    for number, (name, value) in enumerate(sorted(model.named_parameters())):
-        if "lora_" in name:
-            value.data = drawn(*value.shape, seed=number, dtype=dtype)
-            value.requires_grad_(True)
+    teach(model)
     return model
-
-
-def run(model: nn.Module, x: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    torch.manual_seed(3)
-    x = x.clone().requires_grad_(True)
-    out = model(x)
-    out.backward(drawn(*out.shape, seed=9, dtype=out.dtype))
-    found = {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
-    assert all(value.grad is None for value in model.parameters() if not value.requires_grad)
-    return out, {**found, "x": x.grad}
 
 
 def test_a_layer_by_hand():
@@ -251,10 +235,7 @@ def attention(*, joined: bool, dtype: torch.dtype = torch.float64, dropout: floa
     )  # fmt: skip
     lora.use_fused(config, model)
     inject_adapter_in_model(config, model)
-    for number, (name, value) in enumerate(sorted(model.named_parameters())):
-        if "lora_" in name:
-            value.data = drawn(*value.shape, seed=number, dtype=dtype)
-            value.requires_grad_(True)
+    teach(model)
     assert not joined or lora.join(model) == 1
     return model
 
@@ -276,14 +257,9 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("shape", [(ROWS, IN), (2, ROWS, IN), (1, 1, IN)])
 def test_layers_that_read_the_same_give_together_what_each_gives_alone(shape, products):
     x = drawn(*shape, seed=1)
-    (ours, found), (alone, gradients) = run(attention(joined=True), x), run(attention(joined=False), x)
+    ours, alone = run(attention(joined=True), x), run(attention(joined=False), x)
     assert products == [3, 1, 1, 1]
-    assert torch.allclose(ours, alone, rtol=0, atol=1e-12)
-    assert found.keys() == gradients.keys()
-    assert len(found) == 7
-    for name, gradient in gradients.items():
-        assert float(gradient.abs().max()) > 1e-3, name
-        assert torch.allclose(found[name], gradient, rtol=0, atol=1e-12), name
+    assert_same(ours, alone, count=7)
 
 
 def test_only_what_is_used_gets_a_gradient_from_layers_together():

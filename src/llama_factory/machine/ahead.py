@@ -9,12 +9,11 @@ everything is as it was.
 from __future__ import annotations
 
 import ctypes
-import mmap
 import sys
 import threading
 
 from llama_factory.machine.facts import free_memory
-from llama_factory.machine.tuning import keep_memory
+from llama_factory.machine.tuning import advise, keep_memory
 
 _MADV_POPULATE_WRITE = 23
 _PIECE = 64 << 20
@@ -42,9 +41,6 @@ def make_ready(size: int) -> threading.Thread | None:
 
 def _populate(start: int, stop: int) -> None:
     """Back these addresses with memory; what lies there already stays as it is."""
-    madvise = ctypes.CDLL(None).madvise
-    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-    first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
-    for at in range(first, last, _PIECE):
-        if madvise(at, min(_PIECE, last - at), _MADV_POPULATE_WRITE):
+    for at in range(start, stop, _PIECE):
+        if not advise(at, min(_PIECE, stop - at), _MADV_POPULATE_WRITE):
             return

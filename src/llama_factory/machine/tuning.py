@@ -52,14 +52,18 @@ def set_aside(address: int, size: int) -> None:
 
     Nothing is lost. A system that does not know the request keeps it.
     """
+    advise(address, size, _MADV_PAGEOUT)
+
+
+def advise(address: int, size: int, advice: int) -> bool:
+    """Ask Linux for something about the whole pages among these bytes; False where it was not done."""
     if not sys.platform.startswith("linux"):
-        return
+        return False
     start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
     whole = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
-    if whole > 0:
-        madvise = ctypes.CDLL(None).madvise
-        madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
-        madvise(start, whole, _MADV_PAGEOUT)
+    madvise = ctypes.CDLL(None).madvise
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return whole > 0 and madvise(start, whole, advice) == 0
 
 
 def forget_kernels() -> None:

@@ -2,8 +2,8 @@
 
 In: a weight (O, I) of a linear layer. Out: x W' and dy W. Where the processor's library knows a better order of the
 numbers than rows and columns, a weight that is used in every step is brought into it once, for each direction, in
-place of every time: the same numbers come out, sooner. That takes twice the weight's memory, so it is done only
-where that is a small part of what is free.
+place of every time: the same numbers come out, sooner (with a few dozen rows and columns the last bit may differ).
+That takes twice the weight's memory, so it is done only where that is a small part of what is free.
 
 It knows no adapters and no gradients of weights: those that learn are never laid out.
 """

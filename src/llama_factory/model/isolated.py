@@ -112,7 +112,7 @@ class _Group:
 
 
 def _forbid(places: Tensor, scores: Tensor) -> Tensor:
-    """What is added to scores: minus infinity at these places. It takes a third of the time that filling them does."""
+    """What is added to scores: minus infinity at these places, which is faster than to fill them."""
     return torch.zeros(places.shape, dtype=scores.dtype, device=scores.device).masked_fill_(places, float("-inf"))
 
 

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 from llama_factory.model import upstream
 from llama_factory.model.frozen import Frozen
+from llama_factory.model.swap import bare
 
 
 def use_fused(config: LoraConfig, model: nn.Module) -> None:
@@ -116,7 +117,7 @@ class FusedLinear(Linear):  # type: ignore[misc]  # peft has no types
         if name not in self.lora_A or name in self.lora_variant:
             return None
         base, a, b, dropout = self.base_layer, self.lora_A[name], self.lora_B[name], self.lora_dropout[name]
-        plain = type(base) is nn.Linear and not base._forward_hooks and not base._forward_pre_hooks
+        plain = type(base) is nn.Linear and bare(base)
         same = x.dtype == base.weight.dtype == a.weight.dtype == b.weight.dtype
         silent = isinstance(dropout, nn.Identity) or not self.training
         if not plain or not same or not silent or base.weight.requires_grad or b.bias is not None:

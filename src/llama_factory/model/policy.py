@@ -27,6 +27,7 @@ from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
 from llama_factory.model.lora import FusedLinear
+from llama_factory.model.swap import bare
 from llama_factory.records import Batch
 
 if TYPE_CHECKING:
@@ -220,8 +221,7 @@ class Policy:
     def _linear_head(self) -> nn.Linear | None:
         """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""
         head = self._base.get_output_embeddings()
-        plain = type(head) is nn.Linear and not head._forward_hooks and not head._forward_pre_hooks
-        return head if plain else None
+        return head if type(head) is nn.Linear and bare(head) else None
 
     def _plain(self, batch: Batch, rows: Supervised) -> Tensor:
         logprobs = []
