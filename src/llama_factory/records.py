@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Severity = Literal["error", "warning", "note"]
 
 FROM_TEMPLATE = -1
@@ -39,24 +39,87 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A function that the assistant asks for. `arguments` is the parsed JSON object; nothing in it is trusted."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
-    """One turn. `content` is untrusted text: whatever it says, it never becomes a control token.
+    """One turn. All of it is untrusted text: whatever it says, it never becomes a control token.
 
     `weight` None leaves the choice to the rule of the stage (the assistant's turns are trained);
     0.0 keeps the turn in the prompt without training it.
+    `reasoning` are the thoughts before an answer, without marks around them; None: nothing is known about thoughts,
+    "": the assistant answered without thinking.
+    `tool_calls` may stand beside content. `name` and `tool_call_id` say whose result a tool's turn is.
     """
 
     role: Role
     content: str
     weight: float | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str = ""
+    tool_call_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What supervised fine-tuning learns from: messages that end with the assistant's."""
+    """What supervised fine-tuning learns from: messages that end with the assistant's.
+
+    `tools`: schemas of the functions that may be called, each `{"type": "function", "function": {...}}`.
+    """
 
     messages: tuple[Message, ...]
     origin: Origin
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """Two answers to one prompt, of which `chosen` is the better. `messages` end before the assistant speaks."""
+
+    messages: tuple[Message, ...]
+    chosen: Message
+    rejected: Message
+    origin: Origin
+    tools: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A conversation whose last answer was judged, alone: KTO's rows."""
+
+    conversation: Conversation
+    desirable: bool
+
+    @property
+    def origin(self) -> Origin:
+        return self.conversation.origin
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text without turns, for pre-training."""
+
+    text: str
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Classified:
+    """A text and the name of its class."""
+
+    text: str
+    label: str
+    origin: Origin
+
+
+Record = Conversation | Preference | Labelled | Text | Classified
 
 
 @dataclass(frozen=True, slots=True)
