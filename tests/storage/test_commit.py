@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -235,3 +236,49 @@ def test_a_broken_folder_is_set_aside_under_a_free_name(tmp_path: Path) -> None:
         assert storage.set_aside(tmp_path / "checkpoint-3").name == name
     assert storage.numbered(tmp_path) == []
     assert (tmp_path / "checkpoint-3.broken-2" / "x").read_text() == "1"
+
+
+def test_a_stream_is_absent_until_it_is_whole(tmp_path: Path) -> None:
+    def write(file: BinaryIO) -> None:
+        file.write(b"first ")
+        assert visible_but_hidden(tmp_path) == []
+        file.write(b"last")
+
+    storage.write_stream(tmp_path / "new" / "rows.jsonl", write)
+    assert (tmp_path / "new" / "rows.jsonl").read_bytes() == b"first last"
+    assert visible(tmp_path / "new") == ["rows.jsonl"]
+
+
+def visible_but_hidden(folder: Path) -> list[str]:
+    return [str(path) for path in folder.rglob("rows.jsonl") if not any(part.startswith(".") for part in path.parts)]
+
+
+def test_a_stream_that_breaks_off_leaves_what_was_there(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("old")
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        storage.write_stream(tmp_path / "rows.jsonl", write, replace=True)
+    assert (tmp_path / "rows.jsonl").read_text() == "old"
+    assert visible(tmp_path) == ["rows.jsonl"]
+
+
+def test_a_stream_writes_over_nothing_unless_told_to(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("old")
+    for place in ("rows.jsonl", "."):
+        with pytest.raises(InputError) as caught:
+            storage.write_stream(tmp_path / place, lambda file: pytest.fail("the writer was called"))
+        assert caught.value.id == "storage.exists"
+
+    def another_was_faster(file: BinaryIO) -> None:
+        file.write(b"mine")
+        (tmp_path / "late.jsonl").write_text("theirs")
+
+    with pytest.raises(InputError) as caught:
+        storage.write_stream(tmp_path / "late.jsonl", another_was_faster)
+    assert caught.value.id == "storage.exists"
+    assert (tmp_path / "late.jsonl").read_text() == "theirs"
+    assert visible(tmp_path) == ["late.jsonl", "rows.jsonl"]

@@ -51,7 +51,7 @@ def test_random_kills_leave_a_whole_checkpoint_each_time(tmp_path: Path) -> None
 
 def test_a_kill_or_a_disk_error_at_every_single_operation_leaves_the_old_state_or_the_new(tmp_path: Path) -> None:
     found = campaign("every_operation.py", tmp_path)
-    assert len(found) == 7
+    assert len(found) == 8
     for numbers in found.values():
         assert numbers["kills"] == numbers["operations"] > 10
         assert numbers["errors"] == 4 * numbers["operations"]

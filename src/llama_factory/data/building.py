@@ -52,6 +52,12 @@ class Renders(Protocol):
     def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | LlamaFactoryError]: ...
 
 
+class Takes(Protocol):
+    """Where rendered rows go: onto the disk, or into a list where only a few are looked at."""
+
+    def append(self, rows: Sequence[Rendered]) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """What shapes the rows beside the file, the registry and the renderer; `on_bad_row` only stops or not."""
@@ -63,7 +69,7 @@ class Options:
 
 
 @dataclass(slots=True)
-class _Tally:
+class Tally:
     """Counts and findings while a file is read."""
 
     read: int = 0
@@ -88,13 +94,13 @@ def build(
     progress: Callable[[int], None],
 ) -> None:
     """Fill `folder`; `meta.json` holds the file's name, the key and the account."""
-    rows = islice(read_rows(entry.path, entry.shown), options.max_samples)
-    sample = _sample(rows, entry, options)
+    rows = rows_of(entry, options)
+    sample = first_rows(rows, entry, options)
     converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
-    tally = _Tally()
+    tally = Tally()
     with PartWriter(folder) as writer:
-        for chunk in _chunks(chain(sample, rows), converter, options, tally):
-            _render_chunk(chunk, renderer, options, tally, writer)
+        for chunk in chunks(chain(sample, rows), converter, options, tally):
+            render_chunk(chunk, renderer, options, tally, writer)
             progress(tally.read)
             if options.on_bad_row == "error" and tally.bad:
                 break
@@ -107,6 +113,11 @@ def build(
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
 
+def rows_of(entry: Entry, options: Options) -> Iterator[Row | DataError]:
+    """The rows of a data set that the run takes, in order."""
+    return islice(read_rows(entry.path, entry.shown), options.max_samples)
+
+
 def several(errors: Sequence[LlamaFactoryError], count: int) -> LlamaFactoryError:
     """One letter for one bad row; for more, the first few and how many were seen."""
     if count == 1:
@@ -117,7 +128,7 @@ def several(errors: Sequence[LlamaFactoryError], count: int) -> LlamaFactoryErro
     return SeveralErrors(shown)
 
 
-def _sample(rows: Iterator[Row | DataError], entry: Entry, options: Options) -> list[Row | DataError]:
+def first_rows(rows: Iterator[Row | DataError], entry: Entry, options: Options) -> list[Row | DataError]:
     """The first rows, by which the format is recognised; at least one of them can be read."""
     sample = list(islice(rows, SAMPLE))
     while all(isinstance(row, DataError) for row in sample):
@@ -140,8 +151,8 @@ def _nothing_left(entry: Entry, options: Options, *, read: int, bad: int, lost: 
     )
 
 
-def _chunks(
-    rows: Iterator[Row | DataError], converter: Converter, options: Options, tally: _Tally
+def chunks(
+    rows: Iterator[Row | DataError], converter: Converter, options: Options, tally: Tally
 ) -> Iterator[list[Conversation]]:
     """Conversations, some hundred at a time. Once a bad row has stopped the run, rows are only looked at."""
     chunk: list[Conversation] = []
@@ -172,8 +183,8 @@ def _chunks(
     yield chunk
 
 
-def _render_chunk(
-    chunk: Sequence[Conversation], renderer: Renders, options: Options, tally: _Tally, writer: PartWriter
+def render_chunk(
+    chunk: Sequence[Conversation], renderer: Renders, options: Options, tally: Tally, writer: Takes
 ) -> None:
     rows: list[Rendered] = []
     results = renderer.render_many(chunk)
@@ -195,7 +206,7 @@ def _render_chunk(
 
 
 def _too_long(
-    conversation: Conversation, result: Rendered, renderer: Renders, options: Options, tally: _Tally
+    conversation: Conversation, result: Rendered, renderer: Renders, options: Options, tally: Tally
 ) -> Sequence[Rendered]:
     length = int(result.ids_T.size)
     fitted = fit(options.fitting, conversation, result, renderer.render, options.cutoff_len)
@@ -209,13 +220,13 @@ def _too_long(
     return fitted.rows
 
 
-def _bad(error: LlamaFactoryError, tally: _Tally) -> None:
+def _bad(error: LlamaFactoryError, tally: Tally) -> None:
     tally.bad += 1
     if len(tally.bad_rows) < LISTED:
         tally.bad_rows.append(error)
 
 
-def _look_for_placeholders(conversation: Conversation, tally: _Tally) -> None:
+def _look_for_placeholders(conversation: Conversation, tally: Tally) -> None:
     for message in conversation.messages:
         if "{{" in message.content and (found := PLACEHOLDER.search(message.content)):
             tally.placeholders += 1
@@ -225,13 +236,13 @@ def _look_for_placeholders(conversation: Conversation, tally: _Tally) -> None:
             return
 
 
-def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: _Tally) -> None:
+def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: Tally) -> None:
     for role, column in converter.named.items():
         if column not in tally.keys and tally.keys:
             raise bad_column(entry, role, column, tally.keys)
 
 
-def _account(entry: Entry, converter: Converter, tally: _Tally, kept: int) -> Account:
+def _account(entry: Entry, converter: Converter, tally: Tally, kept: int) -> Account:
     notes = []
     if tally.first_placeholder is not None:
         first = tally.first_placeholder

@@ -88,6 +88,14 @@ def split(store: TokenStore, val_size: float, seed: int) -> tuple[TokenStore, To
     return store.select(np.flatnonzero(~judged_R)), store.select(np.flatnonzero(judged_R))
 
 
+def options_of(run: Run) -> Options:
+    """What the run says about how rows are shaped."""
+    fitting: Fitting = "drop"
+    if run.data.on_too_long == "truncate" or run.data.on_too_long == "split":
+        fitting = run.data.on_too_long
+    return Options(run.data.cutoff_len, fitting, run.data.max_samples, run.data.on_bad_row)
+
+
 class _Desk:
     """Opens data sets one after the other, all with the options of one run."""
 
@@ -98,10 +106,7 @@ class _Desk:
         self._cache = cache
         self._say = say
         self._language: Language = language
-        fitting: Fitting = "drop"
-        if run.data.on_too_long == "truncate" or run.data.on_too_long == "split":
-            fitting = run.data.on_too_long
-        self._options = Options(run.data.cutoff_len, fitting, run.data.max_samples, run.data.on_bad_row)
+        self._options = options_of(run)
 
     def open(self, names: Sequence[str]) -> tuple[list[Part], tuple[DataSetSummary, ...]]:
         parts: list[Part] = []

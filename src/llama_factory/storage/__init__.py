@@ -15,6 +15,7 @@ from llama_factory.storage.commit import (
     set_aside,
     write_directory,
     write_file,
+    write_stream,
 )
 from llama_factory.storage.digests import cache_folder, digest, file_digest
 from llama_factory.storage.disk import free_bytes, refusal
@@ -46,4 +47,5 @@ __all__ = [
     "verify",
     "write_directory",
     "write_file",
+    "write_stream",
 ]

@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from llama_factory.errors import InputError, MachineError
 from llama_factory.storage import manifest as manifests
@@ -22,6 +23,7 @@ from llama_factory.storage.disk import (
     letters,
     letters_of_writer,
     make_folder,
+    sync_descriptor,
     sync_folder,
     write_new,
 )
@@ -78,6 +80,30 @@ def write_file(path: Path, data: bytes | str) -> None:
         write_new(fresh, data.encode() if isinstance(data, str) else data)
         os.replace(fresh, path)
         sync_folder(path.parent)
+
+
+def write_stream(path: Path, write: Callable[[BinaryIO], None], *, replace: bool = False) -> None:
+    """One file of any size, written as it comes: whole once `write` has returned, until then as it was before.
+
+    It must not exist, unless `replace`.
+    """
+    path = Path(os.path.realpath(path))
+    with letters(path):
+        if path.is_dir() or (not replace and os.path.lexists(path)):
+            raise InputError("storage.exists", where=path)
+        make_folder(path.parent)
+    with aside(path.parent, "writing") as room:
+        fresh = room / path.name
+        with letters_of_writer(path, room), fresh.open("xb") as file:
+            write(file)
+            file.flush()
+            sync_descriptor(file.fileno())
+        with letters(path):
+            if replace:
+                os.replace(fresh, path)
+            else:
+                _name_anew(fresh, path)
+            sync_folder(path.parent)
 
 
 def append_line(path: Path, text: str) -> None:
@@ -149,6 +175,18 @@ def _put(fresh: Path, target: Path) -> None:
             raise InputError("storage.exists", where=target) from error
         raise
     _sync_or_undo(target.parent, lambda: os.rename(target, fresh))
+
+
+def _name_anew(fresh: Path, path: Path) -> None:
+    """Give a file a name that nobody has taken meanwhile."""
+    try:
+        os.link(fresh, path)
+    except FileExistsError as error:
+        raise InputError("storage.exists", where=path) from error
+    except OSError as error:  # a file system without links
+        if error.errno not in {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+            raise
+        os.replace(fresh, path)
 
 
 def _put_in_place_of(fresh: Path, target: Path) -> None:

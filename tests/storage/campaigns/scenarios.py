@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from llama_factory import storage
 from llama_factory.storage import commit
@@ -110,6 +111,12 @@ def _judge_file(root: Path) -> str:
     return "new" if found == content(2, "state") else "old"
 
 
+def _streamed(file: BinaryIO) -> None:
+    data = content(2, "state")
+    for at in range(0, len(data), 100):
+        file.write(data[at : at + 100])
+
+
 SCENARIOS = {
     "first folder": Scenario(
         prepare=lambda root: None,
@@ -135,6 +142,11 @@ SCENARIOS = {
     "write file": Scenario(
         prepare=lambda root: storage.write_file(root / "state.json", content(1, "state")),
         act=lambda root: storage.write_file(root / "state.json", content(2, "state")),
+        judge=_judge_file,
+    ),
+    "write stream": Scenario(
+        prepare=lambda root: storage.write_file(root / "state.json", content(1, "state")),
+        act=lambda root: storage.write_stream(root / "state.json", _streamed, replace=True),
         judge=_judge_file,
     ),
     "remove": Scenario(
