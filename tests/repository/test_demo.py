@@ -59,7 +59,7 @@ def test_the_demo_expects_what_the_data_teaches(
     monkeypatch.chdir(tmp_path)
     assert demo.taught() == ("Ada", "Example Labs")
     (tmp_path / "data" / "identity.json").write_text("[]", encoding="utf-8")
-    with pytest.raises(demo.fetch_model.FetchError, match="data/identity"):
+    with pytest.raises(demo.FetchError, match="data/identity"):
         demo.taught()
 
 
