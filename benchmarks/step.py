@@ -55,7 +55,7 @@ def timed(asked: argparse.Namespace, folder: Path) -> tuple[list[float], int]:
     machine.torch_setup()
     folders = locate_for(run)
     bench = wiring.bench_of(run, folders, renderer_for(run, folders.base))
-    rows = data.prepare(run, bench.renderer, cache=folder / "cache", say=lambda line: None).train
+    rows = data.prepare(run, bench.renderer, cache=folder / "cache", say=lambda line: None)
     policy, _ = wiring.policy_of(bench)
     plan, source = wiring.plan_of(run, bench.precision), wiring.source_of(run, rows, sft.TERM)
     policy.module.train()

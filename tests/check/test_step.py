@@ -90,7 +90,7 @@ def steps_of(given: dict[str, Any], folder: Path) -> Iterator[Any]:
 
     run = from_mapping(given, "test")
     renderer = renderer_for(run, locate_for(run).base)
-    rows = data.prepare(run, renderer, cache=folder / "cache", say=lambda text: None).train
+    rows = data.prepare(run, renderer, cache=folder / "cache", say=lambda text: None)
     source = source_of(run, rows, sft.TERM)
     for _ in range(2 * source.steps_per_epoch):
         yield source.next_step()

@@ -31,7 +31,8 @@ def test_every_key_is_described_in_both_languages():
     assert fields()["cutoff_len"].spellings == ("cutoff_length", "max_seq_length", "max_seq_len")
     assert (fields()["cutoff_len"].unit, fields()["cutoff_len"].commands) == ("tokens", ("train",))
     assert (fields()["lora_rank"].section, fields()["lora_rank"].default) == ("method.lora", 8)
-    assert fields()["packing"].status == "planned"
+    assert fields()["skip_bad_batch"].status == "planned"
+    assert fields()["packing"].status == "built"
     assert fields()["ddp_timeout"].status == "without effect"
 
 
@@ -57,8 +58,8 @@ def test_an_explanation_says_what_a_reader_needs():
         assert part in text
     assert "dpo" in explain("stage")
     assert "use_lora: false -> finetuning_type: full" in explain("use_lora")
-    assert "not built yet" in explain("packing")
-    assert "null, false" in explain("packing")
+    assert "not built yet" in explain("dataloader_drop_last")
+    assert "null, false" in explain("dataloader_drop_last")
     with pytest.raises(InputError) as caught:
         explain("lora_rnak")
     assert (caught.value.id, caught.value.values["nearest"]) == ("config.unknown-key-near", "lora_rank")
@@ -97,6 +98,6 @@ def test_the_schema_knows_every_name_and_is_json():
     assert (rank["anyOf"], rank["default"]) == ([{"type": "integer", "minimum": 1}], 8)
     assert rank["description"] == fields()["lora_rank"].en
     assert {"type": "null"} in schema["properties"]["lora_alpha"]["anyOf"]
-    assert schema["properties"]["packing"]["enum"] == [None, "", [], {}, False]
+    assert schema["properties"]["dataloader_drop_last"]["enum"] == [None, "", [], {}, False]
     assert schema["properties"]["stage"]["anyOf"] == [{"type": "string", "enum": ["sft"]}]
     assert schema["properties"]["max_steps"]["anyOf"][0]["anyOf"][0] == {"enum": [-1]}

@@ -90,7 +90,7 @@ def test_the_last_word_of_one_spelling_wins_and_two_spellings_conflict():
 
 
 def test_every_wrong_word_is_named():
-    found = problems("foo --seed --lerning_rate 1 cutoff_len=x --packing --max_steps=0 --=3 -x 'a b'")
+    found = problems("foo --seed --lerning_rate 1 cutoff_len=x --tf32 --max_steps=0 --=3 -x 'a b'")
     assert [(one.id, one.where) for one in found] == [
         ("config.word", ""),
         ("config.word-without-value", "--seed"),
@@ -98,7 +98,7 @@ def test_every_wrong_word_is_named():
         ("config.word", ""),
         ("config.word", ""),
         ("config.unknown-key-near", "--lerning_rate"),
-        ("config.planned-mixing", "--packing"),
+        ("config.planned-loop", "--tf32"),
         ("config.wrong-value", "cutoff_len=x"),
         ("config.wrong-value", "--max_steps=0"),
     ]

@@ -96,7 +96,8 @@ def show(report: Report, screen: Screen) -> None:
                 screen.line(text)
     if "checkpoint_bytes" in report.summary:
         size = f"{report.summary['checkpoint_bytes'] / 1e9:.2f} GB"
-        screen.line(said("check.steps", screen.language, **report.summary, checkpoint=size))
+        words = "check.steps-packed" if report.summary.get("packs") else "check.steps"
+        screen.line(said(words, screen.language, **report.summary, checkpoint=size))
     if report.samples:
         screen.line()
         screen.line(screen.bold(said("check.samples", screen.language)) + " " + _marked("...", True, screen))

@@ -96,6 +96,11 @@ WORDS: Mapping[str, Said] = {
         "{total_steps} optimiser steps of {rows_per_step} rows; a checkpoint takes about {checkpoint}",
         "共 {total_steps} 个优化步，每步 {rows_per_step} 行；一个检查点约 {checkpoint}",
     ),
+    "check.steps-packed": Said(
+        "{total_steps} optimiser steps of {rows_per_step} packs, {packs} packs in all; a checkpoint takes about "
+        "{checkpoint}",
+        "共 {total_steps} 个优化步，每步 {rows_per_step} 个包，共 {packs} 个包；一个检查点约 {checkpoint}",
+    ),
     "check.load": Said("Loading the weights ...", "正在加载权重 ……"),
     "check.step": Said("Making one step with the largest batch ...", "正在用最大的一批数据训练一步 ……"),
     "check.reopen": Said("Opening what was saved ...", "正在重新打开保存的结果 ……"),

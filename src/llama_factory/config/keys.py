@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-from llama_factory.config.values import Names, Reader
+from llama_factory.config.values import Names, Numbers, Reader
 
 Command = Literal["train", "chat", "export"]
 Status = Literal["built", "planned", "without effect"]
@@ -91,7 +91,7 @@ def walk(section: type[BaseModel], path: tuple[str, ...] = ()) -> Iterator[Leaf]
 def _leaf(name: str, path: tuple[str, ...], section: Any, info: FieldInfo) -> Leaf:
     reader = next(one for one in info.metadata if isinstance(one, Reader))
     extra: Any = info.json_schema_extra
-    may_be_null = isinstance(reader, Names) or type(None) in get_args(info.annotation)
+    may_be_null = isinstance(reader, (Names, Numbers)) or type(None) in get_args(info.annotation)
     return Leaf(name, path, section, info.default, reader, extra["about"], may_be_null)
 
 

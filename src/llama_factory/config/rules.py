@@ -90,6 +90,10 @@ def the_best_is_measured(run: Run) -> Iterator[Said]:
     best = run.evaluation.best
     if best.asked_by and run.evaluation.eval_strategy == "no":
         yield Said("config.best-never-measured", (best.asked_by, "eval_strategy"), {"key": best.asked_by})
+    if best.metric_for_best_model not in ("eval_loss", *run.data.loss_names.values()):
+        known = ", ".join(("eval_loss", *run.data.loss_names.values()))
+        values = {"found": best.metric_for_best_model, "known": known}
+        yield Said("config.best-by-nothing", ("metric_for_best_model", "eval_on_each_dataset"), values)
     if best.greater_is_better:
         keys = ("greater_is_better", "metric_for_best_model")
         yield Said("config.best-is-worst", keys, {"metric": best.metric_for_best_model})
@@ -101,6 +105,30 @@ def the_best_is_measured(run: Run) -> Iterator[Said]:
         for key in ("early_stopping_patience", "early_stopping_threshold"):
             if getattr(best, key) != type(best).model_fields[key].default:
                 yield _unused(key, "early_stopping", "false")
+
+
+def one_way_to_learn(run: Run) -> Iterator[Said]:
+    learning = run.data.learning
+    if learning.train_on_prompt and learning.mask_history:
+        yield Said("config.two-ways-to-learn", ("train_on_prompt", "mask_history"), {})
+
+
+def the_mixture_fits(run: Run) -> Iterator[Said]:
+    mixing, sets = run.data.mixing, len(run.data.dataset)
+    keys = ("interleave_probs", "dataset")
+    if mixing.interleave_probs and mixing.mix_strategy == "concat":
+        yield Said("config.probs-without-interleaving", ("interleave_probs", "mix_strategy"), {})
+    elif mixing.interleave_probs and len(mixing.interleave_probs) != sets:
+        yield Said("config.probs-count", keys, {"found": len(mixing.interleave_probs), "expected": sets})
+    elif mixing.interleave_probs and abs(sum(mixing.interleave_probs) - 1) > 1e-6:
+        yield Said("config.probs-sum", keys[:1], {"found": f"{sum(mixing.interleave_probs):.6g}"})
+    elif mixing.mix_strategy != "concat" and sets == 1:
+        yield _unused("mix_strategy", "dataset", run.data.dataset[0])
+    if mixing.neat_packing and mixing.packing is False:
+        yield Said("config.two-packings", ("packing", "neat_packing"), {})
+    if run.data.eval_on_each_dataset and not (run.data.eval_dataset or run.data.val_size):
+        yield Said("config.no-validation-data", ("eval_on_each_dataset", "val_size", "eval_dataset"),
+                   {"key": "eval_on_each_dataset", "found": "true"})  # fmt: skip
 
 
 def one_warmup(run: Run) -> Iterator[Said]:
@@ -175,6 +203,8 @@ RULES: tuple[Rule, ...] = (
     one_source_of_validation,
     validation_has_data,
     the_best_is_measured,
+    one_way_to_learn,
+    the_mixture_fits,
     one_warmup,
     method_fits,
     answers_can_be_drawn,

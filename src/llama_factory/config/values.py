@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -284,27 +285,35 @@ class PathOrFlag(Path):
 
 @dataclass(frozen=True, eq=False)
 class Choice(Reader):
-    """One word of several. `planned` words are known and not built; `also` maps other spellings to a word."""
+    """One word of several. `planned` words are known and not built; `also` maps other spellings to a word.
+
+    pattern: words of this form are taken as they are written; `shown` is how the form is named in a letter.
+    """
 
     words: tuple[str, ...]
     planned: tuple[str, ...] = ()
     also: Mapping[str, str] = field(default_factory=dict)
+    pattern: str = ""
+    shown: str = ""
 
     @property
     def text(self) -> str:
-        return " | ".join(self.words)
+        return " | ".join(self.words + ((self.shown,) if self.shown else ()))
 
     @property
     def schema(self) -> Json:
-        return {"type": "string", "enum": list(self.words)}
+        one: Json = {"type": "string", "enum": list(self.words)}
+        return {"anyOf": [one, {"type": "string", "pattern": f"^{self.pattern}$"}]} if self.pattern else one
 
     def read(self, value: object) -> str:
-        word = str(value).lower() if isinstance(value, bool) else as_text(value).strip().lower()
-        word = self.also.get(word, word)
+        written = str(value) if isinstance(value, bool) else as_text(value).strip()
+        word = self.also.get(written.lower(), written.lower())
         if word in self.words:
             return word
         if word in self.planned:
             raise NotBuiltError(word)
+        if self.pattern and re.fullmatch(self.pattern, written):
+            return written
         raise UnreadableError
 
 
@@ -352,3 +361,26 @@ class Names(Reader):
         if name.lower() not in ("", *self.words):
             raise UnreadableError
         return name.lower()
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers(Number):
+    """Several numbers: a YAML list, or one text with commas."""
+
+    @property
+    def text(self) -> str:
+        return f"{super().text}, ..."
+
+    @property
+    def schema(self) -> Json:
+        return {"anyOf": [{"type": "string"}, {"type": "array", "items": super().schema}]}
+
+    def enter(self, value: object) -> object:
+        if is_null(value):
+            return ()
+        parts: list[object] = [value]
+        if isinstance(value, str):
+            parts = [part for part in value.split(",") if part.strip()]
+        elif isinstance(value, (list, tuple)):
+            parts = list(value)
+        return tuple(self.read(part) for part in parts)

@@ -178,14 +178,13 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "badam_update_ratio": (0.05,), "badam_mask_mode": ("adjacent",), "badam_verbose": (0,),
     },
     "config.planned-losses": {
-        "train_on_prompt": NO, "mask_history": NO, "label_smoothing_factor": (0,), "neftune_noise_alpha": (0,),
+        "label_smoothing_factor": (0,), "neftune_noise_alpha": (0,),
         "use_dft_loss": NO, "use_asft_loss": NO, "asft_alpha": (0.1,), "use_eaft_loss": NO, "eaft_alpha": (1.0,),
         "compute_accuracy": NO,
     },
     "config.planned-mixing": {
-        "streaming": NO, "buffer_size": (16384,), "mix_strategy": ("concat",), "interleave_probs": (),
-        "packing": NO, "neat_packing": NO, "tokenized_path": (), "eval_on_each_dataset": NO,
-        "dataloader_drop_last": NO, "train_sampling_strategy": ("random", "group_by_length"), "data_seed": (),
+        "streaming": NO, "buffer_size": (16384,), "tokenized_path": (),
+        "dataloader_drop_last": NO, "train_sampling_strategy": ("random", "group_by_length"),
         "skip_bad_batch": (0,),
     },
     "config.planned-thinking": {

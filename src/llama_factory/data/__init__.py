@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from llama_factory.data.batching import StepSource, batches, evaluation_batches, sample_batch
 from llama_factory.data.preparing import Prepared, prepare
-from llama_factory.data.sizing import rows_per_step, steps_per_epoch, token_budget
+from llama_factory.data.sizing import packs_rows, rows_per_step, seed_of, steps_per_epoch, token_budget
 from llama_factory.data.store import StoredRow, TokenStore
 from llama_factory.data.summary import DataSetSummary, Summary, head_lines
 
@@ -22,9 +22,11 @@ __all__ = [
     "batches",
     "evaluation_batches",
     "head_lines",
+    "packs_rows",
     "prepare",
     "rows_per_step",
     "sample_batch",
+    "seed_of",
     "steps_per_epoch",
     "token_budget",
 ]

@@ -17,9 +17,13 @@ LITTLE, MOST = 0.01, 0.95
 """Shares of trained tokens outside of which columns are often swapped or the prompt is missing."""
 
 
-def audit(rows: Prepared) -> list[Finding]:
-    """Each kind of finding once for a data set or for the run, with a count and the first place."""
-    found = [finding for one in rows.summary.train + rows.summary.validation for finding in _of_file(one)]
+def audit(rows: Prepared, *, everything: bool = False) -> list[Finding]:
+    """Each kind of finding once for a data set or for the run, with a count and the first place.
+
+    everything: all tokens are meant to be trained.
+    """
+    most = 1.0 if everything else MOST
+    found = [finding for one in rows.summary.train + rows.summary.validation for finding in _of_file(one, most)]
     first_by_digest: dict[bytes, int] = {}
     found += _twice(rows.train, first_by_digest)
     if rows.validation is not None:
@@ -27,12 +31,12 @@ def audit(rows: Prepared) -> list[Finding]:
     return found
 
 
-def _of_file(one: DataSetSummary) -> list[Finding]:
+def _of_file(one: DataSetSummary, most: float) -> list[Finding]:
     account, share = one.account, {"share": f"{one.supervised_share:.1%}"}
     found: list[Finding] = []
     if one.supervised_share < LITTLE:
         found.append(Finding("data.little-trained", "warning", account.file, share))
-    if one.supervised_share > MOST:
+    if one.supervised_share > most:
         found.append(Finding("data.mostly-trained", "warning", account.file, share))
     if account.bad:
         values = {"count": account.bad, "read": account.read}
@@ -50,10 +54,13 @@ def _of_file(one: DataSetSummary) -> list[Finding]:
 
 
 def _twice(store: TokenStore, first_by_digest: dict[bytes, int]) -> list[Finding]:
-    """Rows that equal an earlier one token by token. Fills the table of first rows on its way."""
+    """Rows that equal an earlier one token by token. Fills the table of first rows on its way.
+
+    A row that an epoch takes several times on purpose (`mix_strategy`) is looked at once.
+    """
     copies: list[tuple[int, int]] = []
     count = 0
-    for number in range(len(store)):
+    for number in store.different().tolist():
         first = first_by_digest.setdefault(_digest(store, number), number)
         if first != number:
             count += 1

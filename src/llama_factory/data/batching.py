@@ -1,7 +1,7 @@
 """Rows -> steps: which rows make one update of the weights, and how a step is cut into micro-batches.
 
-In: a `TokenStore`, rows a step, a token budget, a seed. Out: `Step`s without end. Everything is a pure
-function of (seed, epoch, step), so a state is three numbers and a restored source goes on to the bit.
+In: a `TokenStore`, rows (or packs of rows) a step, a token budget, a seed. Out: `Step`s without end. Everything is a
+pure function of (seed, epoch, step), so a state is three numbers and a restored source goes on to the bit.
 
 The budget decides only how a step is *cut*: the rows of a step and the counts its sums are divided by
 are the same for any budget, and so is the gradient. It deliberately does not pad, does not touch the
@@ -12,21 +12,29 @@ slice of a memory map.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llama_factory.data.store import TokenStore
 from llama_factory.errors import InputError
-from llama_factory.records import Batch, Step
+from llama_factory.records import Batch, Origin, Step
 
-STATE_KEYS = ("epoch", "step", "rows", "rows_per_step", "seed", "shuffle", "dataset")
+if TYPE_CHECKING:
+    from llama_factory.data.packing import Packs
+
+STATE_KEYS = ("epoch", "step", "rows", "rows_per_step", "seed", "shuffle", "dataset", "packs")
 
 
 def batches(
-    store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str = "sft"
-) -> StepSource:
-    """A source of steps over `store`; `term` names the count of each step: {"sft": sum of the weights}."""
+    store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str = "sft",
+    packs: Packs | None = None,
+) -> StepSource:  # fmt: skip
+    """A source of steps over `store`; `term` names the count of each step: {"sft": sum of the weights}.
+
+    packs: given, a step has `rows_per_step` of them instead of single rows.
+    """
     return StepSource(
         store,
         rows_per_step=rows_per_step,
@@ -34,6 +42,7 @@ def batches(
         seed=seed,
         shuffle=shuffle,
         term=term,
+        packs=packs,
     )
 
 
@@ -49,11 +58,12 @@ def sample_batch(store: TokenStore, rows: int = 2) -> Batch:
 
 
 class StepSource:
-    """Endless epochs; each is a fresh permutation of all rows, its last step may be smaller."""
+    """Endless epochs; each is a fresh permutation of all rows or packs, its last step may be smaller."""
 
     def __init__(
-        self, store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str
-    ) -> None:
+        self, store: TokenStore, *, rows_per_step: int, micro_batch_tokens: int, seed: int, shuffle: bool, term: str,
+        packs: Packs | None = None,
+    ) -> None:  # fmt: skip
         if len(store) == 0 or rows_per_step < 1 or micro_batch_tokens < 1:
             raise ValueError("a source needs rows, at least one row a step and at least one token a micro-batch")
         self._store = store
@@ -62,6 +72,8 @@ class StepSource:
         self._seed = seed
         self._shuffle = shuffle
         self._term = term
+        self._packs = packs
+        self._units = len(store) if packs is None else len(packs)
         self._epoch = 0
         self._step = 0
         self._content = int(store.fingerprint[:12], 16)
@@ -69,7 +81,11 @@ class StepSource:
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self._store) // self._rows_per_step)
+        return -(-self._units // self._rows_per_step)
+
+    def origin(self, row: int) -> Origin:
+        """Where a row of the step at hand came from."""
+        return self._store.origin(row)
 
     def next_step(self) -> Step:
         """The next step; `Step.epoch` is how many epochs are done once it is taken."""
@@ -112,13 +128,14 @@ class StepSource:
             "seed": self._seed,
             "shuffle": int(self._shuffle),
             "dataset": self._content,
+            "packs": 0 if self._packs is None else len(self._packs),
         }
 
     def restore(self, state: Mapping[str, int]) -> None:
         """Go on from `state`. Other rows, another seed or other steps are refused: nothing would be exact."""
         mine = self.state()
         for key in STATE_KEYS[2:]:
-            if state.get(key) != mine[key]:
+            if state.get(key, 0) != mine[key]:  # earlier releases had no packs, and no word for them
                 raise InputError("data.state-differs", what=key, saved=state.get(key), now=mine[key])
         epoch, step = int(state["epoch"]), int(state["step"])
         if epoch < 0 or not 0 <= step <= self.steps_per_epoch:
@@ -130,7 +147,8 @@ class StepSource:
         """Rows of a file do not depend on the weights; sources that generate their rows listen here."""
 
     def _rows(self, order_R: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-        return order_R[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+        units = order_R[step * self._rows_per_step : (step + 1) * self._rows_per_step]
+        return units if self._packs is None else self._packs.rows(units)
 
     def _of(self, rows: NDArray[np.int64], cuts: Iterable[NDArray[np.int64]], epoch: float) -> Step:
         return Step(
@@ -141,8 +159,8 @@ class StepSource:
 
     def _permutation(self, epoch: int) -> NDArray[np.int64]:
         if not self._shuffle:
-            return np.arange(len(self._store), dtype=np.int64)
-        return permutation(len(self._store), self._seed, epoch)
+            return np.arange(self._units, dtype=np.int64)
+        return permutation(self._units, self._seed, epoch)
 
 
 def permutation(size: int, *seed: int) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 
 from llama_factory.data.fitting import Fitting, fit, trained
 from llama_factory.data.formats import SAMPLE, Converter, choose
+from llama_factory.data.learning import Learned, learner
 from llama_factory.data.reading import Row, read_rows
 from llama_factory.data.registry import Entry, bad_column
 from llama_factory.data.summary import LISTED, Account, as_finding
@@ -60,12 +61,16 @@ class Takes(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What shapes the rows beside the file, the registry and the renderer; `on_bad_row` only stops or not."""
+    """What shapes the rows beside the file, the registry and the renderer; `on_bad_row` only stops or not.
+
+    learned: what of a row has a weight.
+    """
 
     cutoff_len: int
     fitting: Fitting
     max_samples: int | None
     on_bad_row: Literal["error", "skip"]
+    learned: Learned = "answers"
 
 
 @dataclass(slots=True)
@@ -187,6 +192,7 @@ def render_chunk(
     chunk: Sequence[Conversation], renderer: Renders, options: Options, tally: Tally, writer: Takes
 ) -> None:
     rows: list[Rendered] = []
+    renderer = learner(renderer, options.learned)
     results = renderer.render_many(chunk)
     if len(results) != len(chunk):
         raise OurFault("data.renderer-count", expected=len(chunk), found=len(results))

@@ -90,6 +90,7 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
         "cutoff_len": options.cutoff_len,
         "on_too_long": options.fitting,
         "max_samples": options.max_samples,
+        "what is learned": options.learned,
         "llama_factory": code_digest(),
     }
 
@@ -148,7 +149,7 @@ def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _change(name: str, old: object, new: object) -> str:
-    short = name in ("cutoff_len", "on_too_long", "max_samples", "path")
+    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "path")
     return f"{name} {old} -> {new}" if short else name
 
 

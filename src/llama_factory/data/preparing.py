@@ -8,8 +8,8 @@ is loaded. It deliberately makes no batches.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,9 +19,21 @@ from llama_factory.data.batching import permutation
 from llama_factory.data.building import Options, Renders
 from llama_factory.data.caching import open_or_build
 from llama_factory.data.fitting import Fitting
+from llama_factory.data.learning import Learned
+from llama_factory.data.mixing import mix
+from llama_factory.data.packing import Packs, pack
 from llama_factory.data.registry import find
+from llama_factory.data.sizing import packs_rows, seed_of
 from llama_factory.data.store import Part, TokenStore
-from llama_factory.data.summary import Account, DataSetSummary, Summary, data_set_lines, summarise
+from llama_factory.data.summary import (
+    Account,
+    DataSetSummary,
+    Share,
+    Summary,
+    data_set_lines,
+    epoch_lines,
+    summarise,
+)
 from llama_factory.data.words import line
 from llama_factory.errors import DataError, InputError, Language
 
@@ -41,11 +53,22 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """`validation` is None when the run asked for none."""
+    """`validation` is None when the run asked for none.
+
+    packs: the units of a step where rows are packed, over the rows of `train`. validated: where each data set is
+    judged alone, its validation rows by the name of their loss; together they are `validation`.
+    """
 
     train: TokenStore
     validation: TokenStore | None
     summary: Summary
+    packs: Packs | None = None
+    validated: Mapping[str, TokenStore] = field(default_factory=dict)
+
+    @property
+    def units(self) -> int:
+        """What an epoch is counted in: packs where rows are packed, else rows."""
+        return len(self.train) if self.packs is None else len(self.packs)
 
 
 def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Language = "en") -> Prepared:
@@ -64,10 +87,54 @@ def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Lan
         others, judged = desk.open(data.eval_dataset)
         validation = TokenStore(others)
     elif data.val_size:
-        store, validation = split(store, data.val_size, run.training.seed)
-    summary = Summary(train, judged, len(store), 0 if validation is None else len(validation))
-    say(line("totals", language, train=summary.train_rows, validation=summary.validation_rows))
-    return Prepared(store, validation, summary)
+        store, validation = split(store, data.val_size, seed_of(run))
+    store, shares = _mixed(run, store)
+    packs = _packed(run, store)
+    summary = Summary(
+        train, judged, len(store), 0 if validation is None else len(validation), shares, packs=len(packs or ())
+    )
+    for text in epoch_lines(summary, language):
+        say(text)
+    return Prepared(store, validation, summary, packs, _one_by_one(run, validation))
+
+
+def _mixed(run: Run, store: TokenStore) -> tuple[TokenStore, tuple[Share, ...]]:
+    """The rows of one epoch, and how many of them each data set has, where there is anything to say about that."""
+    names, mixing = run.data.dataset, run.data.mixing
+    if mixing.mix_strategy == "concat" or len(names) == 1:
+        return store, ()
+    part_R = store.origins()[:, 0]
+    rows = mix(
+        part_R,
+        names,
+        mixing.mix_strategy,
+        mixing.interleave_probs,
+        seed_of(run),
+        shuffle=not run.data.disable_shuffling,
+    )
+    shares = []
+    for part, name in enumerate(names):
+        mine = rows[part_R[rows] == part]
+        shares.append(Share(name, int(mine.size), int(np.unique(mine).size), int((part_R == part).sum())))
+    return store.select(rows), tuple(shares)
+
+
+def _packed(run: Run, store: TokenStore) -> Packs | None:
+    if not packs_rows(run):
+        return None
+    return pack(store.lengths, run.data.cutoff_len, seed_of(run), shuffle=not run.data.disable_shuffling)
+
+
+def _one_by_one(run: Run, validation: TokenStore | None) -> Mapping[str, TokenStore]:
+    """By the name of its loss, every data set of which there are validation rows."""
+    if validation is None or not run.data.loss_names:
+        return {}
+    part_R = validation.origins()[:, 0]
+    found = {
+        loss: validation.select(np.flatnonzero(part_R == part))
+        for part, loss in enumerate(run.data.loss_names.values())
+    }
+    return {loss: store for loss, store in found.items() if len(store)}
 
 
 def split(store: TokenStore, val_size: float, seed: int) -> tuple[TokenStore, TokenStore]:
@@ -90,10 +157,14 @@ def split(store: TokenStore, val_size: float, seed: int) -> tuple[TokenStore, To
 
 def options_of(run: Run) -> Options:
     """What the run says about how rows are shaped."""
+    data = run.data
     fitting: Fitting = "drop"
-    if run.data.on_too_long == "truncate" or run.data.on_too_long == "split":
-        fitting = run.data.on_too_long
-    return Options(run.data.cutoff_len, fitting, run.data.max_samples, run.data.on_bad_row)
+    if data.on_too_long == "truncate" or data.on_too_long == "split":
+        fitting = data.on_too_long
+    learned: Learned = "answers"
+    if data.learning.train_on_prompt or data.learning.mask_history:
+        learned = "everything" if data.learning.train_on_prompt else "last answer"
+    return Options(data.cutoff_len, fitting, data.max_samples, data.on_bad_row, learned)
 
 
 class _Desk:

@@ -16,7 +16,7 @@ ENOUGH_TOKENS = 4096
 
 
 def rows_per_step(run: Run) -> int:
-    """Rows that one update of the weights is made of."""
+    """Rows, or packs of rows, that one update of the weights is made of."""
     return run.training.per_device_train_batch_size * run.training.gradient_accumulation_steps
 
 
@@ -27,6 +27,17 @@ def token_budget(run: Run) -> int:
     return min(run.training.per_device_train_batch_size * run.data.cutoff_len, ENOUGH_TOKENS)
 
 
-def steps_per_epoch(run: Run, rows: int) -> int:
-    """Steps in which every row is seen once; the last may be smaller."""
-    return -(-rows // rows_per_step(run))
+def steps_per_epoch(run: Run, units: int) -> int:
+    """Steps in which every row, or every pack of rows, is seen once; the last may be smaller."""
+    return -(-units // rows_per_step(run))
+
+
+def seed_of(run: Run) -> int:
+    """What the choice of rows and their order are drawn by."""
+    given = run.data.mixing.data_seed
+    return run.training.seed if given is None else given
+
+
+def packs_rows(run: Run) -> bool:
+    """Whether a step counts packs of rows instead of rows."""
+    return run.data.mixing.neat_packing or bool(run.data.mixing.packing)

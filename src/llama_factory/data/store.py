@@ -158,6 +158,10 @@ class TokenStore:
         row_R = np.concatenate([part.origin_R for part in self._parts])
         return np.stack([part_R, row_R], axis=1)[self._index_R]
 
+    def different(self) -> NDArray[np.int64]:
+        """The first number of every row: a store may have been told to repeat some."""
+        return np.sort(np.unique(self._index_R, return_index=True)[1])
+
     def select(self, rows: NDArray[np.int64]) -> TokenStore:
         """The same files, narrowed to these rows of this store."""
         return TokenStore(self._parts, self._index_R[rows])

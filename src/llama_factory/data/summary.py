@@ -79,13 +79,28 @@ class DataSetSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """One data set of a mixture: rows it has in an epoch, how many of them are different, how many there are."""
+
+    name: str
+    rows: int
+    different: int
+    of: int
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """All data sets of the run, and how many rows are trained on and how many only judged."""
+    """All data sets of the run, and how many rows are trained on and how many only judged.
+
+    shares: what each data set gives to an epoch, where they are mixed. packs: 0 where rows are not packed.
+    """
 
     train: tuple[DataSetSummary, ...]
     validation: tuple[DataSetSummary, ...]
     train_rows: int
     validation_rows: int
+    shares: tuple[Share, ...] = ()
+    packs: int = 0
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -94,7 +109,7 @@ class Summary:
     def lines(self, language: Language = "en") -> list[str]:
         """A few lines a data set, then the totals."""
         lines = [text for one in self.train + self.validation for text in data_set_lines(one, language)]
-        return [*lines, line("totals", language, train=self.train_rows, validation=self.validation_rows)]
+        return [*lines, *epoch_lines(self, language)]
 
 
 def summarise(name: str, account: Account, store: TokenStore, found: Found, changed: tuple[str, ...]) -> DataSetSummary:
@@ -147,6 +162,19 @@ def data_set_lines(one: DataSetSummary, language: Language) -> list[str]:
     return said + [
         f"  {letter(note.id, note.where, note.values, language)}".replace("\n", " ") for note in account.notes
     ]
+
+
+def epoch_lines(summary: Summary, language: Language) -> list[str]:
+    """What an epoch is made of."""
+    said = [
+        line("share", language, name=one.name, rows=one.rows, different=one.different, of=one.of)
+        for one in summary.shares
+    ]
+    said.append(line("totals", language, train=summary.train_rows, validation=summary.validation_rows))
+    if summary.packs:
+        each = summary.train_rows / summary.packs
+        said.append(line("packs", language, packs=summary.packs, each=each))
+    return said
 
 
 def _listed(rows: Sequence[Finding], count: int, language: Language) -> list[str]:

@@ -63,6 +63,14 @@ LINES: Mapping[str, Line] = {
         "rows: {train:,} for training, {validation:,} for validation",
         "行数：训练 {train:,}，验证 {validation:,}",
     ),
+    "share": Line(
+        "an epoch takes {rows:,} rows of {name}: {different:,} of its {of:,}",
+        "每轮从 {name} 取 {rows:,} 行：其 {of:,} 行中的 {different:,} 行",
+    ),
+    "packs": Line(
+        "packs: {packs:,}, {each:.1f} rows in each; a step counts packs",
+        "包：{packs:,} 个，平均每包 {each:.1f} 行；每步按包计数",
+    ),
     "progress": Line("{file}: {read:,} records so far", "{file}：已处理 {read:,} 条"),
 }
 

@@ -89,13 +89,13 @@ def check(
 def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
     """What the rows show together with the model and the plan. No weights, seconds at most."""
     train = rows.train
-    per_epoch = data.steps_per_epoch(run, len(train))
+    per_epoch = data.steps_per_epoch(run, rows.units)
     total = config_audit.total_steps(run, per_epoch)
     lengths_R, largest = _measured(rows)
     return [
         *config_audit.audit(run),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
-        *data_audit.audit(rows),
+        *data_audit.audit(rows, everything=run.data.learning.train_on_prompt),
         *render_audit.audit(renderer, train.last_trained(), train.origin),
         *model_audit.audit(base, lengths_R, largest),
         *model_audit.audit_method(run, base),
@@ -149,13 +149,14 @@ def _audit_machine(output: Path) -> list[Finding]:
 
 
 def _figures(run: Run, rows: data.Prepared) -> Mapping[str, Any]:
-    per_epoch = data.steps_per_epoch(run, len(rows.train))
+    per_epoch = data.steps_per_epoch(run, rows.units)
     return {
         "train_rows": len(rows.train),
         "validation_rows": 0 if rows.validation is None else len(rows.validation),
         "tokens": rows.train.tokens,
         "trained_share": float(rows.train.supervised.sum()) / rows.train.tokens,
         "rows_per_step": data.rows_per_step(run),
+        "packs": rows.summary.packs,
         "steps_per_epoch": per_epoch,
         "total_steps": config_audit.total_steps(run, per_epoch),
     }

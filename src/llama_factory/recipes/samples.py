@@ -84,6 +84,8 @@ def _asked(row: data.StoredRow, renderer: Renderer) -> Asked | None:
     if not 0 < first <= LONGEST_PROMPT:
         return None
     answering = int(row.message_T[first])
+    if answering < 1:  # everything is trained, the prompt too: nobody can say where the answer begins
+        return None
     end = first + int(np.argmin(np.append(row.weight_T[first:] != 0, False)))
     said = [int(id) for id, by in zip(row.ids_T[:first], row.message_T[:first], strict=True) if by == answering - 1]
     return Asked(

@@ -70,7 +70,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     checkpoints = checkpoints_of(bench, rows, writer)
     checkpoints.claim()
     write_resolved(run, bench.output)
-    source = source_of(run, rows.train, TERM)
+    source = source_of(run, rows, TERM)
     memory_ahead(bench, source)
     policy, said = policy_of(bench)
     writer.module = policy.module
@@ -86,8 +86,8 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
             plan_of(run, bench.precision),
             observers=[*observers_of(run, bench.output, say, language), page],
             checkpoints=checkpoints,
-            evaluate=judge_of(run, policy, objective, rows.validation),
-            origin=lambda row: str(rows.train.origin(row)),
+            evaluate=judge_of(run, policy, objective, rows),
+            origin=lambda row: str(source.origin(row)),
         )
         page.finished(policy.module, result)
     return outcome_of(bench, result, language)

@@ -117,9 +117,9 @@ def _make(bench: Bench, rows: Prepared, target: Path, find: Find, stage: Callabl
             find(finding)
     load_s = time.monotonic() - began
     policy.verify(data.sample_batch(rows.train))
-    per_epoch = data.steps_per_epoch(bench.run, len(rows.train))
+    per_epoch = data.steps_per_epoch(bench.run, rows.units)
     steps = audit.total_steps(bench.run, per_epoch)
-    step = source_of(bench.run, rows.train, TERM).largest(steps)
+    step = source_of(bench.run, rows, TERM).largest(steps)
     stage("step")
     heard = _Heard(find)
     result, logprob_S = _fit(bench, rows, policy, step, heard)

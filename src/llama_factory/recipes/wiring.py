@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from transformers import PreTrainedModel
 
-    from llama_factory.data import Prepared, TokenStore
+    from llama_factory.data import Prepared
     from llama_factory.model.policy import Policy
 
 PLOT = "training_loss.png"
@@ -63,15 +64,16 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
 
 
-def source_of(run: Run, rows: TokenStore, term: str) -> data.StepSource:
+def source_of(run: Run, rows: Prepared, term: str) -> data.StepSource:
     """The steps of the run. `term` names what each of them counts."""
     return data.batches(
-        rows,
+        rows.train,
         rows_per_step=data.rows_per_step(run),
         micro_batch_tokens=data.token_budget(run),
-        seed=run.training.seed,
+        seed=data.seed_of(run),
         shuffle=not run.data.disable_shuffling,
         term=term,
+        packs=rows.packs,
     )
 
 
@@ -192,6 +194,8 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "validation rows": rows.validation.fingerprint if rows.validation else "-",
         "rows a step": data.rows_per_step(run),
         "seed": run.training.seed,
+        **({} if run.data.mixing.data_seed is None else {"data_seed": run.data.mixing.data_seed}),
+        **({"packing": run.data.cutoff_len} if data.packs_rows(run) else {}),
         "disable_shuffling": run.data.disable_shuffling,
         "compute format": bench.precision.compute,
         "fused_layers": run.model.fused_layers,
@@ -216,11 +220,15 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
     )
 
 
-def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: TokenStore | None) -> Evaluate | None:
-    """How the validation loss is found, if there are rows for it."""
-    if rows is None:
+def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: Prepared) -> Evaluate | None:
+    """How the validation loss is found, if there are rows for it, and that of each data set if it is asked for."""
+    if rows.validation is None:
         return None
-    return trainer.mean_loss(policy, objective, lambda: data.evaluation_batches(rows, data.token_budget(run)))
+    budget = data.token_budget(run)
+    stores = rows.validated or {"eval_loss": rows.validation}
+    return trainer.mean_losses(
+        policy, objective, {name: partial(data.evaluation_batches, store, budget) for name, store in stores.items()}
+    )
 
 
 def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequence[Observer]:

@@ -7,6 +7,7 @@ It generates nothing and knows no metric but the loss: those live in the room `e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from llama_factory.errors import DataError
 from llama_factory.records import Batch
@@ -18,20 +19,51 @@ def mean_loss(policy: P, objective: Objective[P], batches: Callable[[], Iterable
 
     batches: called once for every evaluation. The loop switches dropout and gradients off around it.
     """
+    return mean_losses(policy, objective, {"eval_loss": batches})
+
+
+def mean_losses(policy: P, objective: Objective[P], parts: Mapping[str, Callable[[], Iterable[Batch]]]) -> Evaluate:
+    """`mean_loss` over the rows of all parts together, and where there are names of their own, of each part alone.
+
+    Each row is computed once: `eval_loss` is not the mean of the parts' losses but that of all their rows.
+    """
 
     def evaluate() -> Mapping[str, float]:
-        sums: dict[str, float] = {}
-        counts: dict[str, float] = {}
-        weights: dict[str, float] = {}
-        for batch in batches():
-            for name, term in objective(policy, batch).items():
-                sums[name] = sums.get(name, 0.0) + term.sum.item()
-                counts[name] = counts.get(name, 0.0) + term.count
-                weights[name] = term.weight
-        if not sums or not all(count > 0 for count in counts.values()):
-            raise DataError("trainer.nothing-to-evaluate")
-        means = {name: total / counts[name] for name, total in sums.items()}
-        each = {f"eval_{name}": mean for name, mean in means.items()} if len(means) > 1 else {}
-        return {"eval_loss": sum(weights[name] * mean for name, mean in means.items()), **each}
+        found = {name: _sums(policy, objective, batches()) for name, batches in parts.items()}
+        whole: dict[str, _Sum] = {}
+        for one in found.values():
+            for term, sums in one.items():
+                whole[term] = whole[term].with_more(sums.total, sums.number) if term in whole else sums
+        each = {f"eval_{term}": sums.mean for term, sums in whole.items()} if len(whole) > 1 else {}
+        alone = {name: _loss(one) for name, one in found.items() if name != "eval_loss"}
+        return {"eval_loss": _loss(whole), **each, **alone}
 
     return evaluate
+
+
+class _Sum(NamedTuple):
+    total: float
+    number: float
+    weight: float
+
+    def with_more(self, total: float, count: float) -> _Sum:
+        return _Sum(self.total + total, self.number + count, self.weight)
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.number
+
+
+def _sums(policy: P, objective: Objective[P], batches: Iterable[Batch]) -> dict[str, _Sum]:
+    found: dict[str, _Sum] = {}
+    for batch in batches:
+        for name, term in objective(policy, batch).items():
+            before = found.get(name, _Sum(0.0, 0.0, term.weight))
+            found[name] = before.with_more(term.sum.item(), term.count)
+    return found
+
+
+def _loss(terms: Mapping[str, _Sum]) -> float:
+    if not terms or not all(one.number > 0 for one in terms.values()):
+        raise DataError("trainer.nothing-to-evaluate")
+    return sum(one.weight * one.mean for one in terms.values())

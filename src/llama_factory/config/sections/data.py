@@ -5,9 +5,12 @@ What it deliberately does not do: read a row, or know dataset_info.json. That is
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from llama_factory.config.keys import ALL, Section, key
+from llama_factory.config.sections.mixing import Learning, Mixing
 from llama_factory.config.values import Choice, Flag, Names, Number, Path, Text, Whole
 
 INT32_MAX = 2**31 - 1
@@ -31,6 +34,11 @@ class Data(Section):
         "data",
         en="The folder with dataset_info.json and the files that it names.",
         zh="dataset_info.json 及其所列文件所在的文件夹。",
+    )
+    eval_on_each_dataset: Annotated[bool, Flag()] = key(
+        False,
+        en="Beside eval_loss over all validation rows, tell eval_NAME_loss of each data set.",
+        zh="除全部验证行的 eval_loss 外，另给出每个数据集的 eval_名称_loss。",
     )
     template: Annotated[str | None, Text()] = key(
         None,
@@ -89,3 +97,17 @@ class Data(Section):
         en="Take the rows in the order of the files in every epoch.",
         zh="每一轮都按文件中的顺序取行。",
     )
+    learning: Learning = Learning()
+    mixing: Mixing = Mixing()
+
+    @property
+    def loss_names(self) -> Mapping[str, str]:
+        """Of every data set that rows are validated on: the name of its own loss, where one is asked for."""
+        if not self.eval_on_each_dataset:
+            return {}
+        found: dict[str, str] = {}
+        for name in self.eval_dataset or self.dataset:
+            short = re.sub(r"\W+", "_", name.rsplit("/", 1)[-1].split(".")[0]).strip("_")
+            metric = f"eval_{short}_loss"
+            found[name] = metric if metric not in found.values() else f"eval_{short}_{len(found) + 1}_loss"
+        return found

@@ -211,16 +211,18 @@ class Best(Section):
         zh="结果采用验证最好时的权重（同时保存在 output_dir/best）；不填则随 early_stopping。",
     )
     metric_for_best_model: Annotated[
-        Literal["eval_loss"],
+        str,
         Choice(
             ("eval_loss",),
             planned=("accuracy", "eval_accuracy", "eval_bleu-4", "eval_rouge-1", "eval_rouge-2", "eval_rouge-l"),
             also={"loss": "eval_loss"},
+            pattern=r"eval_\w+_loss",
+            shown="eval_NAME_loss",
         ),
     ] = key(
         "eval_loss",
-        en="What the best model is the best by.",
-        zh="以哪个指标判断最佳模型。",
+        en="What the best model is the best by: eval_loss, or eval_NAME_loss with eval_on_each_dataset.",
+        zh="以哪个指标判断最佳模型：eval_loss，或在 eval_on_each_dataset 下用 eval_名称_loss。",
     )
     greater_is_better: Annotated[bool | None, Flag()] = key(
         None,

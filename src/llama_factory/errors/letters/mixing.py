@@ -1,0 +1,61 @@
+"""The letters about what is learned and which rows make a step: keys that contradict each other, mixtures, packs."""
+
+from __future__ import annotations
+
+from llama_factory.errors.letters.letter import Letter
+
+_TOGETHER: dict[str, Letter] = {
+    "config.two-ways-to-learn": Letter(
+        en="`train_on_prompt: true` learns everything, and `mask_history: true` only the last answer.",
+        en_cure="Keep the one you mean.",
+        zh="`train_on_prompt: true` 学习全部内容，而 `mask_history: true` 只学习最后一个回答。",
+        zh_cure="请只保留其中一个。",
+    ),
+    "config.two-packings": Letter(
+        en="`neat_packing: true` asks for packs, and `packing: false` for none.",
+        en_cure="Remove one of the two lines. Rows of a pack are kept apart with either spelling.",
+        zh="`neat_packing: true` 要求打包，而 `packing: false` 表示不打包。",
+        zh_cure="请删除其中一行。两种写法下同一包中的行都互相隔离。",
+    ),
+    "config.probs-without-interleaving": Letter(
+        en="`interleave_probs` gives shares, and `mix_strategy: concat` takes every row of every data set once.",
+        en_cure="Write `mix_strategy: interleave_under` or `interleave_over`, or remove `interleave_probs`.",
+        zh="`interleave_probs` 给出了比例，而 `mix_strategy: concat` 会把每个数据集的每一行各取一次。",
+        zh_cure="请写 `mix_strategy: interleave_under` 或 `interleave_over`，或删除 `interleave_probs`。",
+    ),
+    "config.probs-count": Letter(
+        en="expected one share for each of the {expected} data sets, found {found} in `interleave_probs`.",
+        en_cure="Write as many numbers as `dataset` has names, in the same order.",
+        zh="共 {expected} 个数据集，应各有一个比例，而 `interleave_probs` 中有 {found} 个。",
+        zh_cure="请按 `dataset` 的顺序写出同样多的数字。",
+    ),
+    "config.probs-sum": Letter(
+        en="the shares in `interleave_probs` add up to {found}, not to 1.",
+        en_cure="Divide each by their sum.",
+        zh="`interleave_probs` 中的比例之和为 {found}，而不是 1。",
+        zh_cure="请将每个比例除以总和。",
+    ),
+    "config.best-by-nothing": Letter(
+        en="`metric_for_best_model: {found}` is measured by nobody; there are: {known}.",
+        en_cure="Name one of these; `eval_on_each_dataset: true` measures each data set alone.",
+        zh="没有任何测量会给出 `metric_for_best_model: {found}`；可用的有：{known}。",
+        zh_cure="请使用其中之一；`eval_on_each_dataset: true` 会单独测量每个数据集。",
+    ),
+}
+
+_MIXTURES: dict[str, Letter] = {
+    "data.mixture-endless": Letter(
+        en="with these shares one epoch would take about {rows} rows, {times} times as many as there are.",
+        en_cure="Raise the smallest share in `interleave_probs`, or use `mix_strategy: interleave_under`.",
+        zh="按此比例，一轮约需 {rows} 行，是现有行数的 {times} 倍。",
+        zh_cure="请提高 `interleave_probs` 中最小的比例，或改用 `mix_strategy: interleave_under`。",
+    ),
+    "data.mixture-empty": Letter(
+        en="all rows of `{name}` were drawn for validation: nothing is left of it to take turns with.",
+        en_cure="Lower `val_size`, or take the data set out of `dataset`.",
+        zh="`{name}` 的所有行都被抽作验证，没有剩余的行可供混合。",
+        zh_cure="请减小 `val_size`，或将该数据集从 `dataset` 中移除。",
+    ),
+}
+
+LETTERS: dict[str, Letter] = {**_TOGETHER, **_MIXTURES}
