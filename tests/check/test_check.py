@@ -49,6 +49,7 @@ PLANTED: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
     "data.rows-skipped": ([*good_rows(), {"prompt": "Why?", "response": ""}], {"on_bad_row": "skip"}, "warning"),
     "data.rows-too-long": ([*good_rows(), LONG], {"cutoff_len": 128}, "warning"),
     "data.placeholder": ([*good_rows(), {"prompt": "Who?", "response": "I am {{name}}."}], {}, "warning"),
+    "data.thought-marks": ([*good_rows(), {"prompt": "Why?", "response": "<think>\nSo.\nSo it is."}], {}, "warning"),
     "data.keys-not-read": ([*good_rows(), {"prompt": "Who?", "response": "I.", "mood": "gay"}], {}, "note"),
     "data.duplicates": ([*good_rows(), good_rows()[7]], {}, "warning"),
     "render.stop-never-trained": ([LONG] * 3, {"cutoff_len": 128, "on_too_long": "truncate"}, "error"),

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+USER = {"role": "user", "content": "q"}
+HUMAN = [{"from": "human", "value": "q"}]
+GPT = {"from": "gpt", "value": "a"}
 SAID = "<user> hello <stop > <assistant> hi there <stop >"
 WITH_SYSTEM = "<system> be kind <stop > " + SAID
 
@@ -136,41 +139,16 @@ def test_placeholders_left_in_the_data_are_a_warning_with_their_place(desk) -> N
     ("row", "id", "names"),
     [
         ({"instruction": "q", "chosen": "a", "rejected": "b"}, "data.other-stage", "rm, dpo"),
-        ({"conversations": [], "chosen": {"from": "gpt"}, "rejected": {"from": "gpt"}}, "data.other-stage", "rm, dpo"),
-        ({"messages": [{"role": "user", "content": "q"}], "label": True}, "data.other-stage", "kto"),
+        ({"conversations": HUMAN, "chosen": GPT, "rejected": GPT}, "data.other-stage", "rm, dpo"),
+        ({"messages": [USER, {"role": "assistant", "content": "a"}], "label": True}, "data.other-stage", "kto"),
         ({"instruction": "q", "output": "a", "kto_tag": False}, "data.other-stage", "kto"),
         ({"text": "once upon a time"}, "data.other-stage", "pt"),
-        ({"instruction": "q", "output": "a", "tools": "[{}]"}, "data.tools-not-built", "tools"),
+        ({"text": "once upon a time", "label": "tale"}, "data.other-stage", "classify"),
         ({"instruction": "q", "output": "a", "images": ["x.png"]}, "data.media-not-built", "images"),
         (
-            {
-                "messages": [
-                    {"role": "user", "content": "q"},
-                    {"role": "assistant", "content": None, "tool_calls": [{}]},
-                ]
-            },
-            "data.tools-not-built",
-            "tools",
-        ),
-        (
-            {"conversations": [{"from": "human", "value": "q"}, {"from": "function_call", "value": "{}"}]},
-            "data.tools-not-built",
-            "function_call",
-        ),
-        (
             {"messages": [{"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "q"}]}]},
-            "data.parts-not-built",
-            "image_url, text",
-        ),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": "q"},
-                    {"role": "assistant", "content": "a", "reasoning_content": "r"},
-                ]
-            },
-            "data.reasoning-not-built",
-            "reasoning_content",
+            "data.media-not-built",
+            "image_url",
         ),
     ],
 )

@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 from llama_factory.data.fitting import Fitting, fit, trained
-from llama_factory.data.formats import SAMPLE, Converter, choose
+from llama_factory.data.formats import SAMPLE, Converter, choose, expect
 from llama_factory.data.learning import Learned, learner
 from llama_factory.data.reading import Row, read_rows
+from llama_factory.data.refusals import refuse_unrendered
 from llama_factory.data.registry import Entry, bad_column
 from llama_factory.data.summary import LISTED, Account, as_finding
+from llama_factory.data.thoughts import faults
 from llama_factory.data.words import listed, short
 from llama_factory.data.writing import PartWriter
 from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors
@@ -63,7 +65,7 @@ class Takes(Protocol):
 class Options:
     """What shapes the rows beside the file, the registry and the renderer; `on_bad_row` only stops or not.
 
-    learned: what of a row has a weight.
+    learned: what of a row has a weight. stage: which kind of record is learned from.
     """
 
     cutoff_len: int
@@ -71,6 +73,7 @@ class Options:
     max_samples: int | None
     on_bad_row: Literal["error", "skip"]
     learned: Learned = "answers"
+    stage: str = "sft"
 
 
 @dataclass(slots=True)
@@ -88,6 +91,8 @@ class Tally:
     keys: set[str] = field(default_factory=set)
     placeholders: int = 0
     first_placeholder: Finding | None = None
+    odd_thoughts: int = 0
+    first_odd_thought: Finding | None = None
 
 
 def build(
@@ -168,7 +173,10 @@ def chunks(
             if isinstance(row, DataError):
                 raise row
             tally.keys.update(row[1] if len(tally.keys) < KEYS_KEPT else row[1].keys() & converter.named.values())
-            conversation = converter.convert(row[1], row[0])
+            record = converter.convert(row[1], row[0])
+            expect(record, options.stage)
+            conversation = cast(Conversation, record)
+            refuse_unrendered(conversation)
             if len(conversation.messages) > MOST_MESSAGES:
                 raise DataError("data.too-many-messages", where=row[0], count=len(conversation.messages))
         except DataError as error:
@@ -177,6 +185,7 @@ def chunks(
         else:
             if not (stopped_at and options.on_bad_row == "error"):
                 _look_for_placeholders(conversation, tally)
+                _look_for_odd_thoughts(conversation, tally)
                 chunk.append(conversation)
         if len(chunk) == CHUNK_ROWS:
             yield chunk
@@ -242,6 +251,16 @@ def _look_for_placeholders(conversation: Conversation, tally: Tally) -> None:
             return
 
 
+def _look_for_odd_thoughts(conversation: Conversation, tally: Tally) -> None:
+    for message in conversation.messages:
+        if message.role == "assistant" and (marks := faults(message.content) or faults(message.reasoning or "")):
+            tally.odd_thoughts += 1
+            if tally.first_odd_thought is None:
+                values = {"marks": " ".join(marks)}
+                tally.first_odd_thought = Finding("data.thought-marks", "warning", str(conversation.origin), values)
+            return
+
+
 def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: Tally) -> None:
     for role, column in converter.named.items():
         if column not in tally.keys and tally.keys:
@@ -250,10 +269,10 @@ def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: Tally) -> 
 
 def _account(entry: Entry, converter: Converter, tally: Tally, kept: int) -> Account:
     notes = []
-    if tally.first_placeholder is not None:
-        first = tally.first_placeholder
-        values = {**first.values, "count": tally.placeholders}
-        notes.append(Finding(first.id, first.severity, first.where, values))
+    seen = ((tally.first_placeholder, tally.placeholders), (tally.first_odd_thought, tally.odd_thoughts))
+    for first, count in seen:
+        if first is not None:
+            notes.append(Finding(first.id, first.severity, first.where, {**first.values, "count": count}))
     unread = sorted(tally.keys - converter.read)
     if unread:
         notes.append(Finding("data.keys-not-read", "note", entry.shown, {"keys": listed(unread)}))

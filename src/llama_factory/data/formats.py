@@ -1,38 +1,33 @@
-"""A row of a known form -> one `Conversation`; and finding out which form it is.
+"""A row of any known form -> one record; and finding out which form it is.
 
-In: JSON objects and what the registry said about them. Out: a `Converter` chosen once for a data set, which
-turns each row into a conversation or raises the letter that says why not. Without a registry the form is
-recognised from the keys of the first rows and named aloud. Rows that belong to other stages (preference
-pairs, plain text, tool calls, media) are recognised as such and refused by name. It deliberately reads
-no files and knows no tokens.
+In: JSON objects and what the registry said about them. Out: a `Converter` chosen once for a data set, which turns
+each row into a record or raises the letter that says why not; `expect`, which holds a record against the stage
+of the run. Without a registry the form is recognised from the keys of the first rows and named aloud; rows that fit
+two forms are refused with both. It deliberately reads no files and knows no tokens, and does not let the stage decide
+how a row is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, NoReturn, Protocol
 
-from llama_factory.data.alpaca import Alpaca
-from llama_factory.data.messages import Dialogue
-from llama_factory.data.refusals import refuse_other_stage
+from llama_factory.data.alpaca import DEFAULTS, Alpaca
+from llama_factory.data.completions import Completion
+from llama_factory.data.messages import Dialogue, Sample
+from llama_factory.data.plain import Classes, Plain, RawTurns
+from llama_factory.data.refusals import nothing, refuse_media
 from llama_factory.data.registry import Entry
 from llama_factory.data.words import hint, listed
 from llama_factory.errors import DataError
-from llama_factory.records import Conversation, Origin
+from llama_factory.records import Classified, Conversation, Labelled, Origin, Preference, Record, Text
 
 SAMPLE = 20
 """How many rows may be looked at to recognise a format; the first that has one decides."""
 
-FORMS = {
-    "alpaca": ("instruction", "output"),
-    "messages": ("messages",),
-    "conversations": ("conversations",),
-    "prompt/response": ("prompt", "response"),
-}
-
 
 class Converter(Protocol):
-    """One data set's way from a row to a conversation."""
+    """One data set's way from a row to a record."""
 
     @property
     def said(self) -> str:
@@ -46,38 +41,160 @@ class Converter(Protocol):
     def read(self) -> frozenset[str]:
         """The keys that are read; what else a row has is not trained on."""
 
-    def convert(self, row: Mapping[str, Any], origin: Origin) -> Conversation: ...
+    def convert(self, row: Mapping[str, Any], origin: Origin) -> Record: ...
 
 
-def choose(entry: Entry, sample: Sequence[tuple[Origin, Mapping[str, Any]]]) -> Converter:
+class Form(NamedTuple):
+    """`needs`: the keys by which it is recognised. `weak`: it gives way to every form that is not."""
+
+    needs: tuple[str, ...]
+    converter: Callable[[Entry, Sample], Converter]
+    weak: bool = False
+
+
+def _dialogue(entry: Entry, sample: Sample) -> Converter:
+    return Dialogue.choose(entry.formatting, entry.columns, entry.tags, sample)
+
+
+def _alpaca(entry: Entry, sample: Sample) -> Converter:
+    return Alpaca.choose(entry.columns, entry.shown, sample)
+
+
+def _question(prompt: str, response: str) -> Callable[[Entry, Sample], Converter]:
+    def choose(entry: Entry, sample: Sample) -> Converter:
+        columns = {"prompt": prompt, "response": response, **entry.columns}
+        return Alpaca.choose(columns, entry.shown, sample, said=f"{prompt}/{response}")
+
+    return choose
+
+
+def _completion(
+    prompt: str | None, *, completion: str | None = None, sides: tuple[str, str] = ("chosen", "rejected")
+) -> Callable[[Entry, Sample], Converter]:
+    said = "/".join(key for key in (prompt, *((completion,) if completion else sides)) if key)
+
+    def choose(entry: Entry, sample: Sample) -> Converter:
+        return Completion.choose(entry.columns, sample, said, prompt=prompt, completion=completion, sides=sides)
+
+    return choose
+
+
+FORMS: tuple[Form, ...] = (
+    Form(("messages",), _dialogue),
+    Form(("conversations",), _dialogue),
+    Form(("messages", "chosen", "rejected"), _dialogue),
+    Form(("conversations", "chosen", "rejected"), _dialogue),
+    Form(("turns",), lambda entry, sample: RawTurns()),
+    Form(("instruction", "output"), _alpaca),
+    Form(("instruction", "chosen", "rejected"), _alpaca),
+    Form(("prompt", "response"), _question("prompt", "response")),
+    Form(("question", "answer"), _question("question", "answer")),
+    Form(("prompt", "completion"), _completion("prompt", completion="completion")),
+    Form(("prompt", "chosen", "rejected"), _completion("prompt")),
+    Form(("chosen", "rejected"), _completion(None)),
+    Form(
+        ("input", "preferred_output", "non_preferred_output"),
+        _completion("input", sides=("preferred_output", "non_preferred_output")),
+    ),
+    Form(("text", "label"), lambda entry, sample: Classes("text", "label"), weak=True),
+    Form(("text",), lambda entry, sample: Plain("text"), weak=True),
+)
+
+FITS: Mapping[type[Record], tuple[str, ...]] = {
+    Conversation: ("sft",),
+    Text: ("pt",),
+    Preference: ("rm", "dpo", "orpo", "simpo"),
+    Labelled: ("kto",),
+    Classified: ("classify",),
+}
+"""The stages that learn from each kind of record."""
+
+
+def expect(record: Record, stage: str) -> None:
+    """A record that another stage learns from is refused, with the name of that stage."""
+    fits = FITS[type(record)]
+    if stage not in fits:
+        raise DataError("data.other-stage", where=record.origin, fits=", ".join(fits), stage=stage)
+
+
+def choose(entry: Entry, sample: Sample) -> Converter:
     """What the registry says; where it says nothing, what the rows look like."""
     columns = entry.columns
-    if entry.formatting in ("sharegpt", "openai") or columns.get("messages") or entry.tags:
-        return Dialogue.choose(entry.formatting, columns, entry.tags, sample)
+    if columns.get("messages") or entry.tags:
+        return _dialogue(entry, sample)
+    if entry.formatting in ("sharegpt", "openai") and not _is_comparison(sample):
+        return _dialogue(entry, sample)
     if entry.formatting == "alpaca" or columns.get("prompt") or columns.get("response"):
-        return Alpaca.choose(columns, entry.shown)
+        return _tabular(entry, sample)
     for origin, row in sample:
-        refuse_other_stage(row, origin)
-        form = next((form for form, wanted in FORMS.items() if all(key in row for key in wanted)), None)
-        if form == "alpaca":
-            return Alpaca.choose(columns, entry.shown)
-        if form == "prompt/response":
-            return Alpaca.choose({"prompt": "prompt", "response": "response", **columns}, entry.shown, said=form)
-        if form:
-            return Dialogue.choose(None, columns, entry.tags, sample)
+        forms = recognised(row)
+        if len(forms) > 1:
+            readings = "; ".join(" + ".join(form.needs) for form in forms)
+            raise DataError("data.ambiguous-format", where=origin, readings=readings, keys=listed(row))
+        if forms:
+            return forms[0].converter(entry, sample)
     _refuse_unknown(entry, sample)
+
+
+def recognised(row: Mapping[str, Any]) -> list[Form]:
+    """The forms that a row has: by its keys that say something, or else by its keys."""
+    for keys in ({key for key, value in row.items() if not nothing(value)}, set(row)):
+        forms = [form for form in FORMS if keys.issuperset(form.needs) and _is_shaped(form, row)]
+        forms = [form for form in forms if not form.weak] or forms
+        forms = [form for form in forms if not any(set(form.needs) < set(other.needs) for other in forms)]
+        if forms:
+            return forms
+    return []
+
+
+def _is_shaped(form: Form, row: Mapping[str, Any]) -> bool:
+    """`turns` is the name of many things."""
+    if form.needs != ("turns",):
+        return True
+    turns = row["turns"]
+    first = turns[0] if isinstance(turns, list) and turns else None
+    return isinstance(first, dict) and "role" in first and "content" in first
+
+
+def _is_comparison(sample: Sample) -> bool:
+    """Rows of OpenAI's preference files hold no dialogue of their own."""
+    return any("preferred_output" in row and "messages" not in row for _, row in sample)
+
+
+def _tabular(entry: Entry, sample: Sample) -> Converter:
+    """Named columns: a question and an answer, a comparison of messages, or one text a row."""
+    columns = entry.columns
+    prompt = columns.get("prompt") or DEFAULTS["prompt"]
+    response = columns.get("response", DEFAULTS["response"])
+    paired = any(columns.get(side) for side in ("chosen", "rejected"))
+    spoken = any(isinstance(row.get(prompt), (list, dict)) for _, row in sample)
+    if spoken and (paired or response):
+        sides = (columns.get("chosen") or "chosen", columns.get("rejected") or "rejected")
+        said = "/".join((prompt, *(sides if paired else (response or "",))))
+        completion = None if paired else response
+        return Completion.choose(columns, sample, said, prompt=prompt, completion=completion, sides=sides)
+    if columns.keys() <= {"prompt"} and columns.get("prompt") and not _answered(prompt, sample):
+        return Plain(prompt, {"prompt": prompt})
+    return _alpaca(entry, sample)
+
+
+def _answered(prompt: str, sample: Sample) -> bool:
+    """Whether a row holds anything under a usual name of the format: then its prompt is not all there is."""
+    names = {*DEFAULTS.values(), "chosen", "rejected"} - {prompt}
+    return any(not names.isdisjoint(row) for _, row in sample)
 
 
 def _refuse_unknown(entry: Entry, sample: Sequence[tuple[Origin, Mapping[str, Any]]]) -> NoReturn:
     if not sample:
         raise DataError("data.no-rows", where=entry.shown)
     origin, row = sample[0]
-    known = sorted({key for wanted in FORMS.values() for key in wanted})
+    refuse_media(row, origin)
+    known = sorted({key for form in FORMS for key in form.needs})
     hints = [hint(key, known) for key in row]
     raise DataError(
         "data.unknown-format",
         where=origin,
         keys=listed(row),
-        forms="; ".join(" + ".join(wanted) for wanted in FORMS.values()),
+        forms="; ".join(" + ".join(form.needs) for form in FORMS),
         hint=next((near for near in hints if near), ""),
     )

@@ -1,178 +1,131 @@
 """Rows with a dialogue: OpenAI's `messages` (role, content) and ShareGPT's `conversations` (from, value).
 
-In: a row, and the names of its column and tags. Out: a `Conversation`: an optional system message, then user
-and assistant in turn, ending with the assistant. Tags that the registry does not give keep every usual
-spelling that no given tag has taken. A message may carry OpenAI's `weight`, between 0 and 1. It
-deliberately repairs nothing: a dialogue of another shape is refused with the turn that breaks it.
+In: a row, and the names of its columns and tags. Out: a `Conversation`; a `Preference` where the dialogue ends before
+two answers in `chosen` and `rejected`; a `Labelled` one where `kto_tag` or a true or false `label` judges it. Columns
+and tags that the registry does not name keep every usual spelling that no given one has taken. It deliberately
+repairs nothing: a dialogue of another shape is refused with the turn that breaks it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from llama_factory.data.reading import type_name
-from llama_factory.data.refusals import missing, refuse_in_message, refuse_other_stage, said_text, text
-from llama_factory.data.words import hint, short
+from llama_factory.data.calls import Tools, tools_of
+from llama_factory.data.pairs import conversation, labelled, preference
+from llama_factory.data.refusals import missing, nothing, refuse_media, text
+from llama_factory.data.turns import PAIRS, Turns
 from llama_factory.errors import DataError
-from llama_factory.records import Conversation, Message, Origin, Role
+from llama_factory.records import Labelled, Message, Origin, Preference, Record
 
-SPELLINGS: Mapping[str, tuple[str, ...]] = {
-    "user": ("user", "human"),
-    "assistant": ("assistant", "gpt"),
-    "system": ("system",),
-    "observation": ("tool", "observation"),
-    "function": ("function_call", "function"),
-}
-TRAINED: Mapping[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
-PAIRS = (("role", "content"), ("from", "value"))
 USUAL = {"sharegpt": ("conversations", PAIRS[1]), "openai": ("messages", PAIRS[0])}
+BESIDE = {
+    "system": ("system",),
+    "tools": ("tools", "functions"),
+    "chosen": ("chosen",),
+    "rejected": ("rejected",),
+    "kto_tag": ("kto_tag",),
+}
+"""Columns beside the dialogue, by role: their usual names."""
+
+Sample = Sequence[tuple[Origin, Mapping[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """`columns` in the order in which a row is looked through; `roles` maps every accepted spelling."""
+    """`columns` in the order in which a row is looked through; `beside` names those of `BESIDE` that are read."""
 
     columns: tuple[str, ...]
-    system: str | None
-    role_tag: str
-    content_tag: str
-    roles: Mapping[str, str]
+    beside: Mapping[str, tuple[str, ...]]
+    rare: frozenset[str]
+    turns: Turns
     named: Mapping[str, str]
     read: frozenset[str]
     said: str
 
     @classmethod
     def choose(
-        cls,
-        formatting: str | None,
-        columns: Mapping[str, str | None],
-        tags: Mapping[str, str],
-        sample: Sequence[tuple[Origin, Mapping[str, Any]]],
+        cls, formatting: str | None, columns: Mapping[str, str | None], tags: Mapping[str, str], sample: Sample
     ) -> Dialogue:
         named = columns.get("messages")
         first, pair = USUAL.get(formatting or "openai", USUAL["openai"])
         other = "messages" if first == "conversations" else "conversations"
-        system = columns.get("system", "system")
-        places = (named,) if named else tuple(place for place in (first, other) if place != system)
+        taken = {column for column in columns.values() if column}
+        places = (named,) if named else tuple(place for place in (first, other) if place not in taken)
         if any(all(place in row for place in places) for _, row in sample):
-            places = places[:1]  # rows that have both: the other one is not read, and that is said
-        role_tag, content_tag = _tags(tags, _seen_pair(places, sample) or pair)
+            places = places[:1]  # the registry said which form it is: the other column is not read, and that is said
+        beside = besides(columns, {*taken, *places})
+        turns = Turns.choose(tags, pair, [row.get(place) for _, row in sample for place in places])
+        names = {name for names in beside.values() for name in names}
+        present = [place for place in places if any(place in row for _, row in sample)] or [places[0]]
         return cls(
             columns=places,
-            system=None if system == named else system,
-            role_tag=role_tag,
-            content_tag=content_tag,
-            roles=_roles(tags),
+            beside=beside,
+            rare=frozenset((*names, "label", "images", "videos", "audios", "image", "video", "audio")),
+            turns=turns,
             named={role: column for role, column in columns.items() if column},
-            read=frozenset((*places, *([system] if system else ()))),
-            said=f"{'/'.join(_present(places, sample))} ({role_tag}/{content_tag})",
+            read=frozenset((*places, *names, *(("label",) if _judged(sample, columns) else ()))),
+            said=f"{'/'.join(present)} ({turns.role_tag}/{turns.content_tag})",
         )
 
-    def convert(self, row: Mapping[str, Any], origin: Origin) -> Conversation:
-        refuse_other_stage(row, origin, self.read)
+    def convert(self, row: Mapping[str, Any], origin: Origin) -> Record:
         column = next((column for column in self.columns if column in row), None)
         if column is None:
+            refuse_media(row, origin, self.read)
             raise missing(row, self.columns[0], origin)
-        turns = row[column]
-        if not isinstance(turns, list):
-            raise DataError("data.wrong-type", where=origin, key=column, expected="array", found=type_name(turns))
-        if not turns:
-            raise DataError("data.no-messages", where=origin, key=column)
-        messages = [self._message(turn, number, origin) for number, turn in enumerate(turns, 1)]
-        system = row.get(self.system) if self.system else None
-        if system is not None and self.system:
-            words = text(system, self.system, origin)
-            if words and messages[0].role == "system" and messages[0].content != words:
-                raise DataError("data.two-systems", where=origin, key=self.system)
-            if words and messages[0].role != "system":
-                messages.insert(0, Message("system", words))
-        check_order(messages, origin)
-        return Conversation(tuple(messages), origin)
+        messages = self.turns.all(row[column], column, origin)
+        if self.rare.isdisjoint(row):
+            return conversation(messages, origin)
+        return self._with_columns(row, messages, origin)
 
-    def _message(self, turn: object, number: int, origin: Origin) -> Message:
-        if not isinstance(turn, dict):
-            key = f"message {number}"
-            raise DataError("data.wrong-type", where=origin, key=key, expected="object", found=type_name(turn))
-        if self.role_tag not in turn:
-            raise missing(turn, self.role_tag, origin)
-        refuse_in_message(turn, origin)
-        role = self._role(turn[self.role_tag], origin)
-        if self.content_tag not in turn:
-            raise missing(turn, self.content_tag, origin)
-        words = text(turn[self.content_tag], self.content_tag, origin)
-        weight = _weight(turn.get("weight"), role, number, origin)
-        return Message(role, words if role == "system" else said_text(words, role, origin), weight)
+    def _with_columns(self, row: Mapping[str, Any], messages: list[Message], origin: Origin) -> Record:
+        refuse_media(row, origin, self.read)
+        self._add_system(row, messages, origin)
+        tools: Tools = ()
+        for name in self.beside["tools"]:
+            tools = tools or tools_of(row.get(name), name, origin)
+        sides = [self._present(row, side) for side in ("chosen", "rejected")]
+        if sides[0] or sides[1]:
+            return self._preference(row, messages, origin, tools)
+        whole = conversation(messages, origin, tools)
+        judged = self._present(row, "kto_tag")
+        if judged:
+            return labelled(whole, row[judged], judged)
+        if "label" in row and isinstance(row["label"], bool) and self.beside["kto_tag"]:
+            return Labelled(whole, row["label"])
+        return whole
 
-    def _role(self, found: object, origin: Origin) -> Role:
-        role = self.roles.get(found) if isinstance(found, str) else None
-        if role is not None and role in TRAINED:
-            return TRAINED[role]
-        if role is not None:
-            raise DataError("data.tools-not-built", where=origin, found=short(str(found)))
-        word = short(found) if isinstance(found, str) else type_name(found)
-        known = sorted(self.roles)
-        raise DataError("data.unknown-role", where=origin, found=word, known=", ".join(known), hint=hint(word, known))
+    def _preference(self, row: Mapping[str, Any], messages: list[Message], origin: Origin, tools: Tools) -> Preference:
+        columns = [self.beside[side][0] if self.beside[side] else side for side in ("chosen", "rejected")]
+        return preference(row, (columns[0], columns[1]), messages, self.turns, origin, tools)
 
+    def _present(self, row: Mapping[str, Any], role: str) -> str:
+        """The column of this role that says something in this row, or ""."""
+        return next((name for name in self.beside[role] if name in row and not nothing(row[name])), "")
 
-def check_order(messages: Sequence[Message], origin: Origin) -> None:
-    """[system], then user and assistant in turn, the assistant last."""
-    for number, message in enumerate(messages, 1):
-        if message.role == "system" and number > 1:
-            raise DataError("data.system-not-first", where=origin, number=number)
-    turns = [message.role for message in messages if message.role != "system"]
-    if not turns:
-        raise DataError("data.no-turns", where=origin)
-    if turns[0] == "assistant":
-        raise DataError("data.starts-with-assistant", where=origin)
-    for before, role in pairwise(turns):
-        if before == role:
-            raise DataError("data.two-in-a-row", where=origin, role=role)
-    if turns[-1] != "assistant":
-        raise DataError("data.ends-with-user", where=origin, found=turns[-1])
+    def _add_system(self, row: Mapping[str, Any], messages: list[Message], origin: Origin) -> None:
+        name = self._present(row, "system")
+        if not name:
+            return
+        words = text(row[name], name, origin)
+        if messages[0].role != "system":
+            messages.insert(0, Message("system", words))
+        elif messages[0].content != words:
+            raise DataError("data.two-systems", where=origin, key=name)
 
 
-def _weight(value: object, role: Role, number: int, origin: Origin) -> float | None:
-    """OpenAI's `weight`: how much an answer counts. Other turns are never trained, so theirs can only be 0."""
-    if value is None:
-        return None
-    most = 1 if role == "assistant" else 0
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most:
-        return float(value) if role == "assistant" else None
-    raise DataError("data.bad-weight", where=origin, number=number, role=role, found=short(str(value)))
+def besides(columns: Mapping[str, str | None], taken: set[str]) -> dict[str, tuple[str, ...]]:
+    """The columns beside a dialogue or a question: what the registry names, else the usual names that are free."""
+    chosen: dict[str, tuple[str, ...]] = {}
+    for role, usual in BESIDE.items():
+        if role in columns:
+            named = columns[role]
+            chosen[role] = (named,) if named else ()
+        else:
+            chosen[role] = tuple(name for name in usual if name not in taken)
+    return chosen
 
 
-def _roles(tags: Mapping[str, str]) -> dict[str, str]:
-    given = {tags[f"{role}_tag"]: role for role in SPELLINGS if f"{role}_tag" in tags}
-    usual = {
-        spelling: role
-        for role, spellings in SPELLINGS.items()
-        if f"{role}_tag" not in tags
-        for spelling in spellings
-        if spelling not in given
-    }
-    return {**usual, **given}
-
-
-def _tags(tags: Mapping[str, str], pair: tuple[str, str]) -> tuple[str, str]:
-    """One tag given tells the other one where it is the half of a usual pair."""
-    role, content = tags.get("role_tag"), tags.get("content_tag")
-    for usual in PAIRS:
-        if role == usual[0] or content == usual[1]:
-            pair = usual
-    return role or pair[0], content or pair[1]
-
-
-def _seen_pair(places: Sequence[str], sample: Sequence[tuple[Origin, Mapping[str, Any]]]) -> tuple[str, str] | None:
-    for _, row in sample:
-        for place in places:
-            turns = row.get(place)
-            if isinstance(turns, list) and turns and isinstance(turns[0], dict):
-                return next((pair for pair in PAIRS if pair[0] in turns[0] and pair[1] in turns[0]), None)
-    return None
-
-
-def _present(places: Sequence[str], sample: Sequence[tuple[Origin, Mapping[str, Any]]]) -> list[str]:
-    return [place for place in places if any(place in row for _, row in sample)] or [places[0]]
+def _judged(sample: Sample, columns: Mapping[str, str | None]) -> bool:
+    return columns.get("kto_tag", "") is not None and any(isinstance(row.get("label"), bool) for _, row in sample)

@@ -164,7 +164,7 @@ def options_of(run: Run) -> Options:
     learned: Learned = "answers"
     if data.learning.train_on_prompt or data.learning.mask_history:
         learned = "everything" if data.learning.train_on_prompt else "last answer"
-    return Options(data.cutoff_len, fitting, data.max_samples, data.on_bad_row, learned)
+    return Options(data.cutoff_len, fitting, data.max_samples, data.on_bad_row, learned, run.method.stage)
 
 
 class _Desk:

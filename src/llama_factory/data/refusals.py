@@ -1,8 +1,7 @@
-"""Rows that are good data for something else: recognised, named, and refused with the stage they fit.
+"""What rows of every format share: texts, what must be there, what nothing can be done with.
 
-In: a row or a message. Out: nothing, or a letter. Without this, a preference pair would be half trained and a
-tool call silently lost. It deliberately refuses only values that say something: an empty `tools` column
-is what many exports write for nothing.
+In: a value of a row or of a message. Out: the text it holds, or the letter that says what is wrong with it. It
+deliberately refuses only values that say something: an empty `images` column is what many exports write for nothing.
 """
 
 from __future__ import annotations
@@ -11,60 +10,57 @@ from collections.abc import Mapping
 from typing import Any
 
 from llama_factory.data.reading import type_name
-from llama_factory.data.words import hint, listed, short
+from llama_factory.data.words import hint, listed
 from llama_factory.errors import DataError
-from llama_factory.records import Origin
+from llama_factory.records import Conversation, Origin
 
-STAGES = {"chosen": "rm, dpo", "rejected": "rm, dpo", "kto_tag": "kto"}
-TOOLS = ("tools", "functions")
-MEDIA = ("images", "videos", "audios", "image", "video", "audio")
-ROW_KEYS = frozenset((*STAGES, *TOOLS, *MEDIA))
-MESSAGE_TOOLS = ("tool_calls", "function_call", "tool_call_id")
-MESSAGE_REASONING = ("reasoning_content", "reasoning", "thinking")
-MESSAGE_KEYS = frozenset((*MESSAGE_TOOLS, *MESSAGE_REASONING, *MEDIA))
-NOTHING: tuple[object, ...] = (None, "", "[]", "{}", "null", [], {})
+MEDIA = frozenset(("images", "videos", "audios", "image", "video", "audio"))
+NOTHING = ("[]", "{}", "null")
 
 
-def refuse_other_stage(row: Mapping[str, Any], origin: Origin, used: frozenset[str] = frozenset()) -> None:
-    """Whole rows. `used` are columns that the registry mapped to something else: their name says nothing."""
-    if not ROW_KEYS.isdisjoint(row):
+def refuse_media(row: Mapping[str, Any], origin: Origin, used: frozenset[str] = frozenset()) -> None:
+    """A row or a message. `used` are columns that the registry mapped to something else: their name says nothing."""
+    if not MEDIA.isdisjoint(row):
         for key in row:
-            if key in ROW_KEYS and key not in used and row[key] not in NOTHING:
-                _refuse(key, origin)
-    if isinstance(row.get("label"), bool) and ("messages" in row or "conversations" in row) and "label" not in used:
-        raise DataError("data.other-stage", where=origin, key="label", stage="kto")
-    if len(row) < 4 and "text" in row and row.keys() <= {"text", "id", "source", "meta", "url"} and not used:
-        raise DataError("data.other-stage", where=origin, key="text", stage="pt")
+            if key in MEDIA and key not in used and not nothing(row[key]):
+                raise DataError("data.media-not-built", where=origin, key=key)
 
 
-def refuse_in_message(message: Mapping[str, Any], origin: Origin) -> None:
-    """Content beside the content: losing it would train something else than what was written."""
-    if MESSAGE_KEYS.isdisjoint(message):
-        return
-    for key in message:
-        if key in MESSAGE_KEYS and message[key] not in NOTHING:
-            if key in MESSAGE_REASONING:
-                raise DataError("data.reasoning-not-built", where=origin, key=key)
-            _refuse("tools" if key in MESSAGE_TOOLS else key, origin)
+def refuse_unrendered(conversation: Conversation) -> None:
+    """What a renderer that knows only roles and contents would lose."""
+    if conversation.tools:
+        raise DataError("data.tools-not-built", where=conversation.origin, found="tools")
+    for message in conversation.messages:
+        if message.tool_calls or message.role == "tool":
+            found = "tool_calls" if message.tool_calls else "tool"
+            raise DataError("data.tools-not-built", where=conversation.origin, found=found)
+        if message.reasoning is not None:
+            raise DataError("data.reasoning-not-built", where=conversation.origin, key="reasoning")
 
 
-def _refuse(key: str, origin: Origin) -> None:
-    if key in STAGES:
-        raise DataError("data.other-stage", where=origin, key=key, stage=STAGES[key])
-    if key in TOOLS:
-        raise DataError("data.tools-not-built", where=origin, found=key)
-    raise DataError("data.media-not-built", where=origin, key=key)
+def nothing(value: object) -> bool:
+    """Whether a column says nothing; false is an answer, and so is 0."""
+    return value is None or (isinstance(value, (str, list, dict)) and (not value or value in NOTHING))
 
 
 def text(value: object, key: str, origin: Origin) -> str:
     """A string, or the letter that says what stands there instead."""
     if isinstance(value, str):
         return value
-    if isinstance(value, list):
-        kinds = sorted({str(part.get("type")) for part in value if isinstance(part, dict)})
-        if kinds:
-            raise DataError("data.parts-not-built", where=origin, key=key, kinds=short(", ".join(kinds)))
     raise DataError("data.wrong-type", where=origin, key=key, expected="string", found=type_name(value))
+
+
+def optional(row: Mapping[str, Any], column: str | None, origin: Origin) -> str:
+    """The text of a column that may be missing, empty or null."""
+    value = row.get(column) if column else None
+    return "" if value is None or column is None else text(value, column, origin)
+
+
+def flag(value: object, key: str, origin: Origin) -> bool:
+    """True or false as JSON writes them: the text "false" would be read as true by many programs."""
+    if isinstance(value, bool):
+        return value
+    raise DataError("data.wrong-type", where=origin, key=key, expected="boolean", found=type_name(value))
 
 
 def missing(row: Mapping[str, Any], wanted: str, origin: Origin) -> DataError:
@@ -74,6 +70,6 @@ def missing(row: Mapping[str, Any], wanted: str, origin: Origin) -> DataError:
 
 def said_text(value: str, role: str, origin: Origin) -> str:
     """Text that says something: a turn of white space teaches nothing, or to be silent."""
-    if value.strip():
+    if value and not value.isspace():
         return value
     raise DataError("data.empty-answer" if role == "assistant" else "data.empty-turn", where=origin, role=role)

@@ -422,12 +422,6 @@ _ROWS: dict[str, Letter] = {
         zh="该行没有参与训练的 token：所有回答的权重均为 0。",
         zh_cure=_SKIP_ZH,
     ),
-    "data.other-stage": Letter(
-        en="the key `{key}` says that this row belongs to the stage {stage}, which is not built yet; this run is sft.",
-        en_cure=_OTHER_ROWS,
-        zh="键 `{key}` 表明该行属于 {stage} 阶段，该阶段尚未实现；当前为 sft。",
-        zh_cure=_OTHER_ROWS_ZH,
-    ),
     "data.tools-not-built": Letter(
         en="found `{found}`: rows with tool calls are not built yet.",
         en_cure=_OTHER_ROWS,
@@ -445,12 +439,6 @@ _ROWS: dict[str, Letter] = {
         en_cure="Write it into the content, as `<think>...</think>` before the answer. " + _SKIP,
         zh="发现 `{key}`：尚未支持与正文分开的推理内容。",
         zh_cure="请写入正文，例如在回答前加 `<think>...</think>`。" + _SKIP_ZH,
-    ),
-    "data.parts-not-built": Letter(
-        en="`{key}` is a list of parts ({kinds}), which is not built yet.",
-        en_cure="Write the text itself. " + _SKIP,
-        zh="`{key}` 为分段列表（{kinds}），尚未实现。",
-        zh_cure="请直接写文本。" + _SKIP_ZH,
     ),
 }
 
