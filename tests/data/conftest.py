@@ -65,12 +65,14 @@ class WordRenderer:
             origin=conversation.origin,
         )
 
-    def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | LlamaFactoryError]:
+    def render_many(
+        self, conversations: Sequence[Conversation]
+    ) -> list[tuple[tuple[Conversation, Rendered], ...] | LlamaFactoryError]:
         self.calls.append(len(conversations))
-        results: list[Rendered | LlamaFactoryError] = []
+        results: list[tuple[tuple[Conversation, Rendered], ...] | LlamaFactoryError] = []
         for conversation in conversations:
             try:
-                results.append(self.render(conversation))
+                results.append(((conversation, self.render(conversation)),))
             except LlamaFactoryError as error:
                 results.append(error)
         return results

@@ -131,7 +131,7 @@ def test_many_rows_come_back_in_order_with_errors_as_values(chatml_folder) -> No
     renderer = load_renderer(chatml_folder)
     good, empty = talk("Hello?", "Yes."), talk("Hello?", "  ")
     first, second, third = renderer.render_many([good, empty, good])
-    assert np.array_equal(first.ids_T, third.ids_T)
+    assert np.array_equal(first[0].rendered.ids_T, third[0].rendered.ids_T)
     assert isinstance(second, DataError)
     assert second.id == "render.empty-answer"
     assert str(second).startswith("rows.jsonl:7: ")
@@ -309,7 +309,7 @@ def test_a_folder_without_a_tokenizer_and_a_broken_one_are_letters(tmp_path) -> 
 
 
 def test_a_generation_prompt_unlike_the_training_text_is_said(tmp_path) -> None:
-    template = CHATML.replace("{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>assistant\n<think>\n' }}")
+    template = CHATML.replace("{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>model\n' }}")
     control = ["<|im_start|>", "<|im_end|>"]
     renderer = load_renderer(write_tokenizer(tmp_path, control=control, template=template, eos="<|im_end|>"))
     assert [finding.id for finding in renderer.notices] == ["render.prompt-differs"]

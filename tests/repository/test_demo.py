@@ -14,6 +14,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
+WHOLE = pytest.mark.skipif(
+    os.environ.get("LLAMA_FACTORY_REQUIRE_MODEL") != "1", reason="trains the real model twice: `make test` runs it"
+)
+
 
 @pytest.fixture
 def demo(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -71,6 +75,7 @@ def run_demo(folder: Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 @pytest.mark.real
+@WHOLE
 def test_the_demo_teaches_the_real_model_who_it_is_twice_in_a_row(clone: Path, real_model: Path) -> None:
     for _ in range(2):
         done = run_demo(clone)
@@ -84,6 +89,7 @@ def test_the_demo_teaches_the_real_model_who_it_is_twice_in_a_row(clone: Path, r
 
 @pytest.mark.slow
 @pytest.mark.real
+@WHOLE
 def test_the_demo_fails_when_the_model_has_learned_nothing(clone: Path, real_model: Path) -> None:
     yaml = clone / "examples" / "quickstart.yaml"
     before = yaml.read_text(encoding="utf-8")

@@ -188,7 +188,7 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "skip_bad_batch": (0,),
     },
     "config.planned-thinking": {
-        "enable_thinking": (True,), "preserve_thinking": NO, "tool_format": (),
+        "preserve_thinking": NO, "tool_format": (),
     },
     "config.planned-distributed": {
         "deepspeed": (), "fsdp": NO, "fsdp_config": (), "fsdp_min_num_params": (0,),

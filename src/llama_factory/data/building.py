@@ -52,7 +52,9 @@ class Renders(Protocol):
 
     def render(self, conversation: Conversation) -> Rendered: ...
 
-    def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | LlamaFactoryError]: ...
+    def render_many(
+        self, conversations: Sequence[Conversation]
+    ) -> Sequence[Sequence[tuple[Conversation, Rendered]] | LlamaFactoryError]: ...
 
 
 class Takes(Protocol):
@@ -209,30 +211,38 @@ def render_chunk(
         try:
             if isinstance(result, LlamaFactoryError):
                 raise result
-            if result.ids_T.size > options.cutoff_len:
-                rows += _too_long(conversation, result, renderer, options, tally)
-            elif trained(result) > 0:
-                rows.append(result)
-            else:
+            if not any(trained(rendered) for _, rendered in result):
                 raise DataError("data.nothing-to-learn", where=conversation.origin)
+            long = max(rendered.ids_T.size for _, rendered in result) > options.cutoff_len
+            rows += _fitted(result, renderer, options, tally) if long else [rendered for _, rendered in result]
         except LlamaFactoryError as error:
             _bad(error, tally)
     writer.append(rows)
 
 
-def _too_long(
-    conversation: Conversation, result: Rendered, renderer: Renders, options: Options, tally: Tally
+def _fitted(
+    examples: Sequence[tuple[Conversation, Rendered]], renderer: Renders, options: Options, tally: Tally
 ) -> Sequence[Rendered]:
-    length = int(result.ids_T.size)
-    fitted = fit(options.fitting, conversation, result, renderer.render, options.cutoff_len)
+    """The examples of one record that has too long ones: counted once, whatever becomes of each."""
+    rows: list[Rendered] = []
+    longest, lost = 0, False
+    for conversation, rendered in examples:
+        length = int(rendered.ids_T.size)
+        longest = max(longest, length)
+        if length <= options.cutoff_len:
+            rows.append(rendered)
+            continue
+        fitted = fit(options.fitting, conversation, rendered, renderer.render, options.cutoff_len)
+        rows += fitted.rows
+        lost |= fitted.lost
     tally.too_long += 1
-    tally.longest = max(tally.longest, length)
-    tally.lost += not fitted.rows
-    tally.shortened += bool(fitted.rows) and fitted.lost
+    tally.longest = max(tally.longest, longest)
+    tally.lost += not rows
+    tally.shortened += bool(rows) and lost
     if len(tally.long_rows) < LISTED:
-        values = {"length": length, "limit": options.cutoff_len}
-        tally.long_rows.append(Finding("data.too-long-row", "warning", str(conversation.origin), values))
-    return fitted.rows
+        values = {"length": longest, "limit": options.cutoff_len}
+        tally.long_rows.append(Finding("data.too-long-row", "warning", str(examples[0][0].origin), values))
+    return rows
 
 
 def _bad(error: LlamaFactoryError, tally: Tally) -> None:

@@ -1,9 +1,8 @@
 """Messages to tokens with a weight and an origin each: one renderer for training, chat, serving and export.
 
-In: a `Conversation`. Out: a `Rendered` whose mask follows from where each character came from: the
-words of every trained assistant turn, and all up to and including the control token with which the
-template ends the turn, so that the model learns to stop. Nothing is searched for in the text and
-nothing is guessed: what a template loses or rewrites is refused, with the reason.
+In: `Conversation`s. Out: `Rendered` examples whose mask follows from where the model is the one who writes: all that
+serving would see it generate, from the end of the prompt up to and including the control token that stops it.
+`examples` finds these places in the text; here text becomes tokens. What a template loses is refused, with the reason.
 
 Not here: reading rows, cutting long ones, batching (`data`); what the loss does with a weight (`losses`).
 """
@@ -12,26 +11,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jinja2
 import numpy as np
 
-from llama_factory.errors import DataError, InputError, LlamaFactoryError
+from llama_factory.errors import DataError, InputError, LlamaFactoryError, OurFault
 from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered
-from llama_factory.render.choose import Chosen, choose, variables
-from llama_factory.render.jinja import TemplateRefused, compile_template, run
-from llama_factory.render.provenance import ProvenanceLost, Traced, plain
+from llama_factory.render.choose import Chosen, choose
+from llama_factory.render.examples import Drawn, draw, prompt
+from llama_factory.render.jinja import compile_template
+from llama_factory.render.provenance import Traced, plain
+from llama_factory.render.template import CALL, PROBE_ORIGIN, Template
 from llama_factory.render.tokenizer import TOKENIZER_FILES, Encoded, Tokenizer, open_tokenizer
 
 if TYPE_CHECKING:
     from llama_factory.config import Run
 
-VERSION = 1
+VERSION = 2
 """Goes up when the same conversation would become other tokens or weights: stores made before are not reused."""
 
 _PROBE = Conversation(
@@ -41,8 +42,15 @@ _PROBE = Conversation(
         Message("user", "And twice\n\nthat?"),
         Message("assistant", "  84,\nof course. "),
     ),
-    Origin("the template's own check", 1),
+    PROBE_ORIGIN,
 )
+
+
+class Example(NamedTuple):
+    """What is learned from, and the conversation it shows: weights are 0 on what other examples train."""
+
+    conversation: Conversation
+    rendered: Rendered
 
 
 @dataclass(frozen=True)
@@ -57,40 +65,50 @@ class Renderer:
     notices: tuple[Finding, ...] = field(default=())
     borders_always: bool = False
     """Cut every row where an answer starts: this tokenizer joins the template's last words to what follows."""
+    enable_thinking: bool | None = None
+    """What the template is told; None leaves it to the template."""
 
     # -- messages to tokens --------------------------------------------------------------------------
 
     def render(self, conversation: Conversation) -> Rendered:
-        """Raises DataError `render.*` with the row's origin."""
-        (rendered,) = self.render_many([conversation])
-        if isinstance(rendered, LlamaFactoryError):
-            raise rendered
-        return rendered
+        """A conversation that is one example. Raises DataError `render.*` with the row's origin."""
+        (result,) = self.render_many([conversation])
+        if isinstance(result, LlamaFactoryError):
+            raise result
+        if len(result) > 1:
+            raise OurFault("render.several-examples", where=conversation.origin, count=len(result))
+        return result[0].rendered
 
-    def render_many(self, conversations: Sequence[Conversation]) -> list[Rendered | LlamaFactoryError]:
-        """One result a conversation, in order; a row that cannot be rendered comes back as its error."""
-        results: list[Rendered | LlamaFactoryError | Traced] = []
+    def render_many(self, conversations: Sequence[Conversation]) -> list[tuple[Example, ...] | LlamaFactoryError]:
+        """The examples of each conversation, in order; one that cannot be rendered comes back as its error.
+
+        One example usually; where the template rewrites history, one for each answer that it rewrites.
+        """
+        drawn: list[list[Drawn] | LlamaFactoryError] = []
         for conversation in conversations:
             try:
-                results.append(self._trace(conversation))
+                drawn.append(draw(self.template, conversation))
+            except LlamaFactoryError as error:
+                drawn.append(error)
+        texts = [one.text for found in drawn if not isinstance(found, LlamaFactoryError) for one in found]
+        encodings = iter(self.tokenizer.encode(texts))
+        results: list[tuple[Example, ...] | LlamaFactoryError] = []
+        for found in drawn:
+            if isinstance(found, LlamaFactoryError):
+                results.append(found)
+                continue
+            encoded = [next(encodings) for _ in found]
+            try:
+                results.append(tuple(self._weighed(one, ids) for one, ids in zip(found, encoded, strict=True)))
             except LlamaFactoryError as error:
                 results.append(error)
-        encodings = iter(self.tokenizer.encode([result for result in results if isinstance(result, Traced)]))
-        for number, conversation in enumerate(conversations):
-            text = results[number]
-            if isinstance(text, Traced):
-                try:
-                    results[number] = self._weighed(conversation, text, next(encodings))
-                except LlamaFactoryError as error:
-                    results[number] = error
-        return results  # type: ignore[return-value]  # every Traced has been replaced
+        return results
 
-    def prompt(self, messages: Sequence[Message]) -> list[int]:
+    def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Token ids up to where the model speaks next. Raises InputError `render.*`."""
-        text = self._text(messages, "", add_generation_prompt=True)
+        text, borders = prompt(self.template, Conversation(tuple(messages), Origin("", 0), tuple(tools)))
         (encoded,) = self.tokenizer.encode([text])
-        answers = [number for number, message in enumerate(messages) if message.role == "assistant"]
-        encoded = self._separated("", text, encoded, _starts(text, answers))
+        encoded = self._separated("", text, encoded, borders)
         return [int(id) for id in encoded.ids_T]
 
     def decode(self, ids: Sequence[int], *, skip_control: bool = True) -> str:
@@ -101,9 +119,12 @@ class Renderer:
     @cached_property
     def stop_ids(self) -> tuple[int, ...]:
         """Where generation ends: the model's own end tokens and the one that the template writes after a turn."""
-        rendered = self.render(_PROBE)
-        last = int(rendered.ids_T[np.flatnonzero(rendered.weight_T)[-1]])
-        return tuple(dict.fromkeys((last, *self.end_ids)))
+        plain_turn, call = self.render_many([_PROBE, CALL])
+        if isinstance(plain_turn, LlamaFactoryError):
+            raise plain_turn
+        answers = [plain_turn[-1]] + ([] if isinstance(call, LlamaFactoryError) else [call[-1]])
+        lasts = [int(one.rendered.ids_T[np.flatnonzero(one.rendered.weight_T)[-1]]) for one in answers]
+        return tuple(dict.fromkeys((*lasts, *self.end_ids)))
 
     @property
     def vocabulary_size(self) -> int:
@@ -115,6 +136,7 @@ class Renderer:
         parts = [
             str(VERSION),
             str(self.borders_always),
+            str(self.enable_thinking),
             self.template_text,
             json.dumps(dict(self.tokenizer.names), sort_keys=True),
         ]
@@ -135,66 +157,36 @@ class Renderer:
     # -- inside ------------------------------------------------------------------------------------------
 
     @cached_property
-    def _template(self) -> jinja2.Template:
-        return compile_template(self.template_text)
+    def template(self) -> Template:
+        return Template(self.template_text, self.tokenizer, self.enable_thinking, self.end_ids)
 
     @cached_property
     def _pieces_are_exact(self) -> bool:
         """Does encoding piece by piece give the same ids as encoding whole? Asked once, of a text without traps."""
-        text = self._text(_PROBE.messages, "", add_generation_prompt=False)
+        text = self.template.write(_PROBE)
         (whole,) = self.tokenizer.encode([text])
         return bool(np.array_equal(whole.ids_T, self.tokenizer.encode_in_pieces(text, ()).ids_T))
 
-    def _text(self, messages: Sequence[Message], where: object, *, add_generation_prompt: bool) -> Traced:
-        turns = [
-            {"role": message.role, "content": Traced.of(message.content, number)}
-            for number, message in enumerate(messages)
-        ]
-        given = variables(self.tokenizer, add_generation_prompt=add_generation_prompt)
-        try:
-            return run(self._template, turns, **given)
-        except TemplateRefused as error:
-            raise DataError("render.template-refuses", where=where, reason=str(error)) from None
-        except ProvenanceLost as error:
-            raise DataError("render.provenance-lost", where=where, operation=str(error)) from None
-        except (jinja2.TemplateError, TypeError, KeyError, AttributeError, IndexError, ValueError) as error:
-            raise DataError("render.template-fails", where=where, reason=str(error)) from None
-
-    def _trace(self, conversation: Conversation) -> Traced:
-        text = self._text(conversation.messages, conversation.origin, add_generation_prompt=False)
-        for number, message in enumerate(conversation.messages):
-            if message.role == "assistant" and message.weight != 0.0 and not message.content.strip():
-                raise DataError("render.empty-answer", where=conversation.origin, turn=number + 1)
-            found = "".join(plain(text)[span.start : span.end] for span in text.spans if span.message == number)
-            if found.strip() != message.content.strip():
-                raise DataError(
-                    "render.content-lost", where=conversation.origin, role=message.role, turn=number + 1,
-                    wanted=_short(message.content), found=_short(found),
-                )  # fmt: skip
-        return text
-
-    def _weighed(self, conversation: Conversation, text: Traced, encoded: Encoded) -> Rendered:
-        trained = [
-            (number, 1.0 if message.weight is None else message.weight)
-            for number, message in enumerate(conversation.messages)
-            if message.role == "assistant" and message.weight != 0.0
-        ]
-        answers = [number for number, message in enumerate(conversation.messages) if message.role == "assistant"]
-        encoded = self._separated(conversation.origin, text, encoded, _starts(text, answers))
+    def _weighed(self, one: Drawn, encoded: Encoded) -> Example:
+        origin, text = one.conversation.origin, one.text
+        encoded = self._separated(origin, text, encoded, one.borders)
         weight_T = np.zeros(len(encoded.ids_T), dtype=np.float32)
-        for number, weight in trained:
-            begin, end = self._turn(conversation.origin, text, encoded, number)
-            weight_T[begin:end] = weight
+        for turn in one.turns:
+            begin, end = np.searchsorted(encoded.start_T, (turn.start, turn.end))
+            if end <= begin or int(encoded.ids_T[end - 1]) not in self.tokenizer.control_ids:
+                after = _short(plain(text)[turn.start : turn.end][-60:])
+                raise DataError("render.no-stop", where=origin, turn=turn.message + 1, after=after)
+            given = one.conversation.messages[turn.message].weight
+            weight_T[begin:end] = 1.0 if given is None else given
         if weight_T.size:
             weight_T[0] = 0.0  # nothing comes before the first token that could predict it
         message_T = np.full(len(encoded.ids_T), FROM_TEMPLATE, dtype=np.int16)
         for span in text.spans:
-            message_T[np.searchsorted(encoded.start_T, span.start) : np.searchsorted(encoded.start_T, span.end)] = (
-                span.message
-            )
-        return Rendered(plain(text), encoded.ids_T, weight_T, message_T, conversation.origin)
+            begin, end = np.searchsorted(encoded.start_T, (span.start, span.end))
+            message_T[begin:end] = max(span.message, FROM_TEMPLATE)
+        return Example(one.conversation, Rendered(plain(text), encoded.ids_T, weight_T, message_T, origin))
 
-    def _separated(self, origin: object, text: Traced, encoded: Encoded, borders: list[int]) -> Encoded:
+    def _separated(self, origin: object, text: Traced, encoded: Encoded, borders: Sequence[int]) -> Encoded:
         """Encoded again, in pieces, when a control token or a token that reaches into an answer asks for it."""
         straddles = any(bool(np.any((encoded.start_T < at) & (encoded.end_T > at))) for at in borders)
         if not straddles and not self.borders_always and not self.tokenizer.touches_untrusted(encoded, text):
@@ -206,21 +198,6 @@ class Renderer:
             raise DataError("render.control-in-text", where=origin)
         return encoded
 
-    def _turn(self, origin: Origin, text: Traced, encoded: Encoded, number: int) -> tuple[int, int]:
-        """Tokens of one assistant turn: from its first word to the control token that ends it, inclusive."""
-        (start,) = _starts(text, [number])
-        end = max(span.end for span in text.spans if span.message == number)
-        foreign = [span.start for span in text.spans if span.start >= start and span.message != number]
-        limit = min(foreign, default=len(text))
-        if limit < end:
-            raise DataError("render.turns-mixed", where=origin, turn=number + 1)
-        begin = int(np.searchsorted(encoded.start_T, start))
-        after = int(np.searchsorted(encoded.start_T, end))
-        control = np.isin(encoded.ids_T[after:], self.tokenizer.control_ids) & (encoded.start_T[after:] < limit)
-        if not control.any():
-            raise DataError("render.no-stop", where=origin, turn=number + 1, after=_short(plain(text)[end:limit]))
-        return begin, after + int(np.argmax(control)) + 1
-
 
 def load_renderer(
     folder: Path,
@@ -228,6 +205,7 @@ def load_renderer(
     template: str | None = None,
     default_system: str | None = None,
     allow_mismatch: bool = False,
+    enable_thinking: bool | None = None,
     trust_remote_code: bool = False,
 ) -> Renderer:
     """The renderer of the model or adapter in `folder`, tried once on a small conversation.
@@ -241,7 +219,9 @@ def load_renderer(
     except jinja2.TemplateError as error:
         raise InputError("render.broken-template", where=folder, reason=str(error)) from None
     chosen: Chosen = choose(own, template, default_system, tokenizer, allow_mismatch=allow_mismatch)
-    renderer = Renderer(tokenizer, chosen.name, chosen.text, _end_ids(folder, tokenizer), chosen.said)
+    renderer = Renderer(
+        tokenizer, chosen.name, chosen.text, _end_ids(folder, tokenizer), chosen.said, enable_thinking=enable_thinking
+    )
     try:
         return _begins_like_its_prompts(renderer)
     except DataError as error:
@@ -255,6 +235,7 @@ def renderer_for(run: Run, folder: Path) -> Renderer:
         template=run.data.template,
         default_system=run.data.default_system,
         allow_mismatch=run.data.allow_template_mismatch,
+        enable_thinking=run.data.enable_thinking,
         trust_remote_code=run.model.trust_remote_code,
     )
 
@@ -266,11 +247,18 @@ def _begins_like_its_prompts(renderer: Renderer) -> Renderer:
     is cut where its answers start, as it will be when the model is asked. What still differs is said.
     """
     for candidate in (renderer, replace(renderer, borders_always=True)):
-        ids = candidate.render(_PROBE).ids_T.tolist()
-        prompts = [candidate.prompt(_PROBE.messages[:turn]) for turn in (1, 3)]
-        if all(ids[: len(prompt)] == prompt for prompt in prompts):
+        examples = candidate.render_many([_PROBE])[0]
+        if isinstance(examples, LlamaFactoryError):
+            raise examples
+        asked = [
+            (one.rendered.ids_T.tolist(), candidate.prompt(_PROBE.messages[:turn]))
+            for one in examples
+            for turn, message in enumerate(one.conversation.messages)
+            if message.role == "assistant" and message.weight != 0.0
+        ]
+        if all(ids[: len(prompt)] == prompt for ids, prompt in asked):
             return candidate
-    tail = repr(renderer.decode(prompts[0][-8:], skip_control=False))
+    tail = repr(renderer.decode(asked[0][1][-8:], skip_control=False))
     said = Finding("render.prompt-differs", "warning", "", {"tail": tail})
     return replace(renderer, notices=(*renderer.notices, said))
 
@@ -294,12 +282,6 @@ def _end_ids(folder: Path, tokenizer: Tokenizer) -> tuple[int, ...]:
                 return tuple(found) if isinstance(found, list) else (found,)
     eos = tokenizer.id_of("eos_token")
     return () if eos is None else (eos,)
-
-
-def _starts(text: Traced, messages: Sequence[int]) -> list[int]:
-    """Where each of these messages begins in the text; one without words begins nowhere."""
-    found = (min((span.start for span in text.spans if span.message == n), default=None) for n in messages)
-    return [start for start in found if start is not None]
 
 
 def _short(text: str, limit: int = 60) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,12 @@ class Tokenizer:
                 at = found.end()
             self._plain_piece(whole, at, right, ids, offsets)
         return _encoded(ids, offsets)
+
+    def control_spellings(self, text: Traced, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Where, between two places, the template itself wrote a control token."""
+        for found in self._control_pattern.finditer(plain(text), start, end):
+            if not _overlaps(text.spans, found.start(), found.end()):
+                yield found.span()
 
     def _plain_piece(self, whole: str, start: int, end: int, ids: list[int], offsets: list[tuple[int, int]]) -> None:
         if start < end:

@@ -58,6 +58,12 @@ class Data(Section):
         zh="模板的控制符或轮次结构与模型自带的不同时仍然继续。",
         commands=ALL,
     )
+    enable_thinking: Annotated[bool | None, Flag()] = key(
+        None,
+        en="What a template that knows thoughts is told: false = answer without them. Nothing given: its own choice.",
+        zh="告知支持思考的模板是否思考：false 表示不思考直接回答；不填则由模板决定。",
+        commands=ALL,
+    )
     cutoff_len: Annotated[int, Whole(at_least=1, at_most=INT32_MAX)] = key(
         2048,
         en="The longest row that is learned whole. on_too_long says what happens to longer ones.",

@@ -129,6 +129,24 @@ LETTERS: dict[str, Letter] = {
         zh="第 {turn} 轮没有以控制符结束;回答之后模板写的是 {after}。",
         zh_cure="模型将学不会停止。请指定会结束每个回答的 `template`。",
     ),
+    "render.no-form-for-tools": Letter(
+        en="this row has tools or calls them, and the chat template has no form for that.",
+        en_cure="Leave the tools out, name a `template` with a form for tools, or set `on_bad_row: skip`.",
+        zh="该行包含工具或工具调用，而对话模板没有相应的写法。",
+        zh_cure="请去掉工具，指定支持工具的 `template`，或设置 `on_bad_row: skip`。",
+    ),
+    "render.thinks-though-off": Letter(
+        en="turn {turn} has thoughts, and `enable_thinking: false` asks for answers without.",
+        en_cure="Remove the thoughts from the row, or leave `enable_thinking` out.",
+        zh="第 {turn} 轮包含思考内容，而 `enable_thinking: false` 要求不思考直接回答。",
+        zh_cure="请删除该行的思考内容，或不设置 `enable_thinking`。",
+    ),
+    "render.several-examples": Letter(
+        en="one conversation became {count} examples where one was asked for.",
+        en_cure="Please report this; it is a fault of the program.",
+        zh="一段对话变成了 {count} 个样本，而此处只应有一个。",
+        zh_cure="这是程序自身的错误，请报告。",
+    ),
     # Found by `audit`.
     "render.stop-never-trained": Letter(
         en="none of the {rows} rows ends with a trained stop token ({stop}); {count} end without.",

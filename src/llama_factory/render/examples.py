@@ -1,0 +1,272 @@
+"""A conversation -> the texts to learn from, and where in each the model is the one who writes.
+
+In: a `Template`, a `Conversation`. Out: `Drawn` examples. The rule is that training sees what serving will send: an
+answer begins where the prompt ends that the template writes before it, and goes up to and including the control token
+that stops it. Where the whole conversation shows every trained answer as it was when it was the last, it is one
+example; where the template rewrites history (drops thoughts, ends earlier answers otherwise), an answer that it
+rewrites is an example of its own, with the history that serving would have sent. What a template loses is refused.
+Deliberately no tokens here: only characters and the spelling of control tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
+
+from llama_factory.errors import DataError
+from llama_factory.records import Conversation, Message, ToolCall
+from llama_factory.render.provenance import Span, Traced, join, plain
+from llama_factory.render.template import Template, mentions_tools, spans_of, words_of
+from llama_factory.render.thoughts import CLOSE, OPEN, apart, bare, left_empty, left_open, words
+
+
+class Turn(NamedTuple):
+    """Characters `start` to `end` are what the model writes as message number `message`, its stop included."""
+
+    message: int
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """conversation: as given, weights 0 where another example trains the turn. borders: where any answer begins."""
+
+    conversation: Conversation
+    text: Traced
+    turns: tuple[Turn, ...]
+    borders: tuple[int, ...]
+
+
+class _Answer(NamedTuple):
+    """The conversation up to one answer; start, end: of the answer. `as_written`: the template wrote all of it."""
+
+    text: Traced
+    start: int
+    end: int
+    as_written: bool
+
+
+def draw(template: Template, conversation: Conversation) -> list[Drawn]:
+    """At least one example. Raises DataError `render.*`."""
+    heard = _heard(template, conversation)
+    trained = [n for n, one in enumerate(heard.messages) if one.role == "assistant" and one.weight != 0.0]
+    for number in trained:
+        if not heard.messages[number].content.strip() and not heard.messages[number].tool_calls:
+            raise DataError("render.empty-answer", where=heard.origin, turn=number + 1)
+    full = template.write(heard)
+    last = len(heard.messages) - 1
+    final = _answer(template, heard, last, full) if last in trained else None
+    text = final.text if final and final.as_written else full
+    together: list[Turn] = [Turn(last, final.start, final.end)] if final and final.as_written else []
+    examples: list[Drawn] = []
+    for number in reversed([n for n in trained if n != last]):
+        answer = _answer(template, heard, number, full)
+        if answer.as_written and _alike(answer, full) and (final is None or final.as_written):
+            together.insert(0, Turn(number, answer.start, answer.end))
+        else:
+            examples.insert(0, _drawn(template, heard, answer.text, (Turn(number, answer.start, answer.end),), number))
+    if final and not final.as_written:
+        examples.append(_drawn(template, heard, final.text, (Turn(last, final.start, final.end),), last))
+    elif together or not examples:
+        examples.append(_drawn(template, heard, text, tuple(together), last))
+    return [_given_back(conversation, example) for example in examples]
+
+
+def prompt(template: Template, conversation: Conversation) -> tuple[Traced, tuple[int, ...]]:
+    """The text up to where the model speaks next, and where its earlier answers begin."""
+    heard = _heard(template, conversation)
+    text = template.write(heard, answering=True)
+    if template.header and text == template.write(heard):
+        text = join("", (text, template.header))
+    return text, _borders(template, heard, text, len(heard.messages))
+
+
+def _heard(template: Template, conversation: Conversation) -> Conversation:
+    """Thoughts apart from answers where the template knows what thoughts are."""
+    if template.thoughts_key is None and template.keeps_thoughts_in_content:
+        return conversation
+    messages = tuple(apart(message) for message in conversation.messages)
+    return conversation if messages == conversation.messages else replace(conversation, messages=messages)
+
+
+def _answer(template: Template, heard: Conversation, number: int, full: Traced) -> _Answer:
+    """Message `number` as the last one: what is sent before it, what the model then writes."""
+    last = number == len(heard.messages) - 1
+    so_far = heard if last else replace(heard, messages=heard.messages[: number + 1])
+    own = full if last else template.write(so_far)
+    asked = template.write(replace(heard, messages=heard.messages[:number]), answering=True)
+    written = own.startswith(plain(asked))
+    if not written:
+        built = _built(template, so_far, own, asked)
+        written, own = built is None, built or own
+    spoken = _spoken(own, number, heard)
+    start = len(asked) if own.startswith(plain(asked)) else spoken[0].start
+    if template.header and plain(own).startswith(template.header, start):
+        start += len(template.header)
+    limit = next((span.start for span in own.spans if span.start >= spoken[-1].end), len(own))
+    end = template.stop_after(own, spoken[-1].end, limit)
+    if end is None:
+        own, end = _stopped(template, so_far, own, spoken[-1].end, full)
+    if any(span.message != number and start <= span.start < end for span in own.spans):
+        raise DataError("render.turns-mixed", where=heard.origin, turn=number + 1)
+    return _Answer(own.cut(0, end) if not last or not written else own, start, end, written)
+
+
+def _spoken(text: Traced, number: int, heard: Conversation) -> Sequence[Span]:
+    spans = [span for span in spans_of(text, number) if span.start < span.end]
+    if not spans:
+        message = heard.messages[number]
+        raise DataError(
+            "render.content-lost", where=heard.origin, role=message.role, turn=number + 1,
+            wanted=_short(message.content), found="''",
+        )  # fmt: skip
+    return spans
+
+
+def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced) -> Traced | None:
+    """The answer put behind its prompt by hand, where the template itself does not write it there.
+
+    A prompt may end with a mark that opens the thoughts, or with empty thoughts, and the finished conversation
+    leave both out. What the model writes is then the thoughts, the closing mark and the answer as the template has it.
+    """
+    number = len(so_far.messages) - 1
+    message = so_far.messages[number]
+    opened, empty = left_open(asked), left_empty(asked)
+    loses_thoughts = bool(message.reasoning) and template.thoughts_key is None
+    if empty is not None and message.reasoning:
+        raise DataError("render.thinks-though-off", where=so_far.origin, turn=number + 1)
+    if template.header or (opened is None and empty is None and not loses_thoughts):
+        return None
+    silent = replace(so_far, messages=(*so_far.messages[:-1], replace(message, reasoning=None)))
+    own = template.write(silent)
+    mark = opened if empty is None else empty
+    base = asked.cut(0, len(asked) if mark is None else mark)
+    if not own.startswith(plain(base)):
+        return None
+    thoughts: tuple[str, ...] = ()
+    if empty is None:
+        before = () if opened is not None else (f"{OPEN}\n",)
+        thoughts = (*before, Traced.of(message.reasoning or "", number), f"\n{CLOSE}\n\n")
+    return join("", (asked, *thoughts, own.cut(len(base), len(own))))
+
+
+def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, full: Traced) -> tuple[Traced, int]:
+    """Where no control token follows the answer, the one that begins the next turn is what stops it."""
+    next_turn = Message("user", "?")
+    if so_far.messages[-1].tool_calls:
+        next_turn = Message("tool", "?", tool_call_id=so_far.messages[-1].tool_calls[-1].id)
+    number = len(so_far.messages) - 1
+    longer = full
+    if len(full) <= at or not _same(full, own, at) or full is own:
+        longer = template.write(replace(so_far, messages=(*so_far.messages, next_turn)))
+    if _same(longer, own, at):
+        limit = next((span.start for span in longer.spans if span.message > number), len(longer))
+        found = next(template.tokenizer.control_spellings(longer, at, limit), None)
+        if found is not None:
+            return longer.cut(0, found[1]), found[1]
+    raise DataError("render.no-stop", where=so_far.origin, turn=number + 1, after=_short(plain(own)[at:]))
+
+
+def _drawn(template: Template, heard: Conversation, text: Traced, turns: tuple[Turn, ...], last: int) -> Drawn:
+    """The example, with nothing lost in it: every message is found in its text."""
+    trained = {turn.message: turn.start for turn in turns}
+    for number, message in enumerate(heard.messages[: last + 1]):
+        _require_all(text, number, message, heard, with_thoughts=number in trained)
+    if heard.tools and not mentions_tools(text, heard.tools):
+        raise DataError("render.no-form-for-tools", where=heard.origin)
+    messages = tuple(
+        replace(message, weight=0.0) if message.role == "assistant" and number not in trained else message
+        for number, message in enumerate(heard.messages[: last + 1])
+    )
+    borders = _borders(template, heard, text, last + 1, trained)
+    return Drawn(replace(heard, messages=messages), text, turns, borders)
+
+
+def _given_back(conversation: Conversation, example: Drawn) -> Drawn:
+    """With the messages as they came in: what was taken apart here would not be found in another text."""
+    weights = [message.weight for message in example.conversation.messages]
+    messages = tuple(
+        message if message.weight == weight else replace(message, weight=weight)
+        for message, weight in zip(conversation.messages, weights, strict=False)
+    )
+    return replace(example, conversation=replace(conversation, messages=messages))
+
+
+def _borders(
+    template: Template, heard: Conversation, text: Traced, upto: int, known: Mapping[int, int] = MappingProxyType({})
+) -> tuple[int, ...]:
+    """Where each answer before message `upto` begins: no token may reach across, since serving cuts there too."""
+    borders = []
+    for number, message in enumerate(heard.messages[:upto]):
+        if message.role != "assistant":
+            continue
+        if number in known:
+            borders.append(known[number])
+            continue
+        asked = template.write(replace(heard, messages=heard.messages[:number]), answering=True)
+        spoken = next(spans_of(text, number), None)
+        if text.startswith(plain(asked)):
+            border = len(asked)
+            header = template.header
+            borders.append(border + len(header) if header and plain(text).startswith(header, border) else border)
+        elif spoken is not None:
+            borders.append(spoken.start)
+    return tuple(borders)
+
+
+def _require_all(text: Traced, number: int, message: Message, heard: Conversation, *, with_thoughts: bool) -> None:
+    """Raises DataError `render.content-lost` where a template leaves out or changes what a message says."""
+    found = words_of(text, number)
+    if message.tool_calls:
+        complete = bare(message.content) in bare(found) and all(_called(call, found) for call in message.tool_calls)
+    elif message.role == "tool":
+        complete = bare(message.content) in bare(found)  # its name and id may stand beside it
+    elif message.reasoning is None and OPEN not in message.content:
+        complete = found.strip() == message.content.strip()
+    else:
+        with_all = words(message, with_thoughts=True)
+        complete = bare(found) == with_all or (not with_thoughts and bare(found) == words(message, with_thoughts=False))
+    if not complete:
+        raise DataError(
+            "render.content-lost", where=heard.origin, role=message.role, turn=number + 1,
+            wanted=_short(message.content), found=_short(found),
+        )  # fmt: skip
+
+
+def _called(call: ToolCall, found: str) -> bool:
+    return call.name in found and all(leaf in found for leaf in _leaves(call.arguments))
+
+
+def _leaves(value: object) -> Iterator[str]:
+    """Every key and every text of the arguments, as JSON or a template may write it: without what has to be escaped."""
+    if isinstance(value, str):
+        yield from (part for part in _ESCAPED.split(value) if part)
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(key)
+            yield from _leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+
+
+_ESCAPED = re.compile(r"[^\w .,:/()+=*-]+|_", re.ASCII)
+
+
+def _alike(answer: _Answer, full: Traced) -> bool:
+    return _same(full, answer.text, answer.end)
+
+
+def _same(one: Traced, other: Traced, end: int) -> bool:
+    """The same characters from the same messages, up to `end`."""
+    if len(one) < end or plain(one)[:end] != plain(other)[:end]:
+        return False
+    return one.cut(0, end).spans == other.cut(0, end).spans
+
+
+def _short(text: str, limit: int = 60) -> str:
+    return repr(text if len(text) <= limit else text[:limit] + " …")
