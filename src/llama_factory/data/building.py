@@ -8,7 +8,8 @@ key: `data.caching` decides whether this runs at all.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -106,7 +107,19 @@ def build(
     progress: Callable[[int], None],
 ) -> None:
     """Fill `folder`; `meta.json` holds the file's name, the key and the account."""
-    rows = rows_of(entry, options)
+    with closing(rows_of(entry, options)) as rows:
+        _build(rows, entry, renderer, options, folder, key, progress)
+
+
+def _build(
+    rows: Iterator[Row | DataError],
+    entry: Entry,
+    renderer: Renders,
+    options: Options,
+    folder: Path,
+    key: Mapping[str, Any],
+    progress: Callable[[int], None],
+) -> None:
     sample = first_rows(rows, entry, options)
     converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
     tally = Tally()
@@ -125,9 +138,10 @@ def build(
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
 
-def rows_of(entry: Entry, options: Options) -> Iterator[Row | DataError]:
-    """The rows of a data set that the run takes, in order."""
-    return islice(read_rows(entry.path, entry.shown), options.max_samples)
+def rows_of(entry: Entry, options: Options) -> Generator[Row | DataError, None, None]:
+    """The rows of a data set that the run takes, in order. Closing it closes the file."""
+    with closing(read_rows(entry.path, entry.shown)) as rows:
+        yield from islice(rows, options.max_samples)
 
 
 def several(errors: Sequence[LlamaFactoryError], count: int) -> LlamaFactoryError:

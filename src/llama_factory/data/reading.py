@@ -12,7 +12,7 @@ It deliberately knows no format: an object is an object here.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -31,7 +31,7 @@ UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SUFFIXES = (".json", ".jsonl")
 
 
-def read_rows(path: Path, shown: str) -> Iterator[Row | DataError]:
+def read_rows(path: Path, shown: str) -> Generator[Row | DataError, None, None]:
     """All rows of a file; `shown` is the name of the file in every message."""
     try:
         with path.open("rb") as file:
