@@ -234,9 +234,9 @@ def test_three_rows_are_shown_with_exactly_what_is_trained_of_them(checked) -> N
     samples = checked().samples
     assert 1 <= len(samples) <= 3
     assert samples[0].origin.endswith("rows.jsonl:1")
-    trained = [text for text, is_trained in samples[0].pieces if is_trained]
+    trained = [one.text for one in samples[0].pieces if one.weight]
     assert trained == ["It is 0, of course.<|im_end|>"]
-    assert "".join(text for text, _ in samples[0].pieces).startswith("<|im_start|>system")
+    assert "".join(one.text for one in samples[0].pieces).startswith("<|im_start|>system")
 
 
 @pytest.mark.parametrize("max_steps", [-1, 7])

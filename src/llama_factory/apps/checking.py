@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from llama_factory.apps.rows import as_text, legend
 from llama_factory.apps.words import said
 from llama_factory.apps.work import read
 from llama_factory.errors import InputError
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from llama_factory.recipes.check import Report, Sample
     from llama_factory.recipes.trial import Trial
     from llama_factory.records import Finding
+    from llama_factory.render.shown import Piece
 
 FLAGS = ("--json", "--config-only", "--config_only", "--step")
 SHOWN = 1200
 """Characters of a piece of a row that are shown; the middle of a longer one is left out."""
 
-GREEN, END = "\x1b[32m", "\x1b[0m"
 WORST_FIRST = ("error", "warning", "note")
 
 
@@ -61,11 +62,12 @@ def as_json(report: Report, screen: Screen) -> dict[str, Any]:
         "summary": report.summary | {"data_sets": [_data_set(one) for one in report.data_sets]},
         "step": asdict(report.trial) if report.trial else None,
         "findings": [_finding(one, screen) for one in report.findings],
-        "samples": [
-            {"where": one.origin, "pieces": [{"text": text, "trained": trained} for text, trained in one.pieces]}
-            for one in report.samples
-        ],
+        "samples": [{"where": one.origin, "pieces": [_piece(piece) for piece in one.pieces]} for one in report.samples],
     }
+
+
+def _piece(one: Piece) -> dict[str, Any]:
+    return {"text": one.text, "trained": one.weight != 0, "weight": one.weight}
 
 
 def _data_set(one: Any) -> dict[str, Any]:
@@ -100,7 +102,8 @@ def show(report: Report, screen: Screen) -> None:
         screen.line(said(words, screen.language, **report.summary, checkpoint=size))
     if report.samples:
         screen.line()
-        screen.line(screen.bold(said("check.samples", screen.language)) + " " + _marked("...", True, screen))
+        weights = [piece.weight for sample in report.samples for piece in sample.pieces]
+        screen.line(screen.bold(said("check.samples", screen.language)) + " " + legend(weights, screen))
     for sample in report.samples:
         _show_row(sample, screen)
     if report.trial:
@@ -149,20 +152,4 @@ def _show_finding(one: Finding, screen: Screen) -> None:
 
 def _show_row(sample: Sample, screen: Screen) -> None:
     screen.line(screen.dim(f"--- {sample.origin}"))
-    shown = (_marked(_shortened(text, screen), trained, screen) for text, trained in sample.pieces)
-    screen.line("".join(shown).rstrip("\n"))
-
-
-def _marked(text: str, trained: bool, screen: Screen) -> str:
-    if not trained:
-        return text
-    return f"{GREEN}{text}{END}" if screen.colour_out else f"[[{text}]]"
-
-
-def _shortened(text: str, screen: Screen) -> str:
-    """Fit for a terminal: no control characters of the row's own, and the middle of a long piece left out."""
-    text = "".join(sign if sign.isprintable() or sign in "\n\t" else ascii(sign)[1:-1] for sign in text)
-    if len(text) <= SHOWN:
-        return text
-    cut = said("check.cut", screen.language, count=len(text) - SHOWN)
-    return text[: SHOWN // 2] + cut + text[-SHOWN // 2 :]
+    screen.line(as_text(sample.pieces, screen, limit=SHOWN))

@@ -6,14 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
+from llama_factory.apps.words_of_data import WORDS as OF_DATA
+from llama_factory.apps.words_of_data import Said
 from llama_factory.errors import Language
-
-
-class Said(NamedTuple):
-    en: str
-    zh: str
 
 
 def said(id: str, language: Language, **values: Any) -> str:
@@ -24,6 +21,7 @@ def said(id: str, language: Language, **values: Any) -> str:
 COMMANDS: Mapping[str, Said] = {
     "init": Said("write a commented configuration to start from", "生成一份带注释的配置"),
     "check": Said("look for what would train a bad model, without training", "训练之前的检查，不做训练"),
+    "show": Said("rows of the data as the model reads them, token by token", "逐个词元展示模型看到的数据行"),
     "train": Said("train a model", "训练模型"),
     "chat": Said("talk with a model in the terminal", "在终端与模型对话"),
     "export": Said("merge an adapter into its model, for other programs to load", "把适配器合并进模型，供其他程序加载"),
@@ -43,6 +41,10 @@ PLANNED = ("api", "eval", "webchat", "webui")
 USAGE: Mapping[str, tuple[str, ...]] = {
     "init": ("[FILE] [lora|freeze|full]",),
     "check": ("FILE [KEY=VALUE ...] [--json] [--step | --config-only]",),
+    "show": (
+        "FILE [KEY=VALUE ...] [row=N|FILE:N,...] [--tokens] [--html PATH] [--json]",
+        "dataset=NAME template=NAME model_name_or_path=PATH [--first|--random|--longest [N]] [--overwrite]",
+    ),
     "train": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "chat": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
     "export": ("FILE [KEY=VALUE ...]", "--KEY VALUE [--FLAG ...]"),
@@ -54,6 +56,7 @@ USAGE: Mapping[str, tuple[str, ...]] = {
 }
 
 WORDS: Mapping[str, Said] = {
+    **OF_DATA,
     "title": Said(
         "LLaMA Factory {version}: fine-tune a language model from one YAML file",
         "LLaMA Factory {version}：用一份 YAML 文件微调语言模型",
@@ -91,7 +94,7 @@ WORDS: Mapping[str, Said] = {
         "不改动 output_dir。除 --step 外，`train` 会先做同样的检查。没有错误时退出码为 0，否则为 2、3 或 4；"
         "使用 --step 时还可能是 5 或 6。",
     ),
-    "check.samples": Said("Rows as the model reads them; trained:", "模型看到的数据行；参与训练的部分："),
+    "check.samples": Said("Rows as the model reads them:", "模型看到的数据行："),
     "check.steps": Said(
         "{total_steps} optimiser steps of {rows_per_step} rows; a checkpoint takes about {checkpoint}",
         "共 {total_steps} 个优化步，每步 {rows_per_step} 行；一个检查点约 {checkpoint}",
@@ -244,6 +247,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "llamafactory-cli check train.yaml cutoff_len=512 --json",
         "llamafactory-cli check train.yaml --config-only",
         "llamafactory-cli check train.yaml --step",
+    ),
+    "show": (
+        "llamafactory-cli show train.yaml",
+        "llamafactory-cli show train.yaml row=train.jsonl:812 --tokens",
+        "llamafactory-cli show train.yaml --longest 5 --html rows.html",
     ),
     "train": (
         "llamafactory-cli train train.yaml",

@@ -7,25 +7,29 @@ What it deliberately does not do: check a value; that was done when the run was 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from llama_factory.config.keys import Command
 from llama_factory.config.reading import raise_all
 from llama_factory.config.run import Run
 from llama_factory.errors import InputError, LlamaFactoryError
 
-REQUIRED: Mapping[Command, Mapping[str, str]] = {
+Asked = Command | Literal["show"]
+
+REQUIRED: Mapping[Asked, Mapping[str, str]] = {
     "train": {
         "model_name_or_path": "models/SmolLM2-135M-Instruct",
         "dataset": "identity",
         "output_dir": "saves/my-model",
     },
+    "show": {"model_name_or_path": "models/SmolLM2-135M-Instruct", "dataset": "identity"},
     "chat": {"model_name_or_path": "models/SmolLM2-135M-Instruct"},
     "export": {"model_name_or_path": "models/SmolLM2-135M-Instruct", "export_dir": "models/my-model"},
 }
 """By command: the keys it needs, each with an example of its value."""
 
 
-def require(run: Run, command: Command) -> None:
+def require(run: Run, command: Asked) -> None:
     problems: list[LlamaFactoryError] = [
         InputError("config.missing", where=run.source, command=command, key=key, example=example)
         for key, example in REQUIRED[command].items()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, islice
 
-from llama_factory.data.building import Options, Renders, Tally, chunks, first_rows, render_chunk, rows_of
+from llama_factory.data.building import CHUNK_ROWS, Options, Renders, Tally, chunks, first_rows, render_chunk, rows_of
 from llama_factory.data.formats import choose
 from llama_factory.data.reading import Row
 from llama_factory.data.registry import Entry
@@ -75,6 +75,19 @@ class Desk:
         roles = tuple(message.role for message in found[0].messages) if found else ()
         error = tally.bad_rows[0] if tally.bad_rows else None
         return Looked(place(row), tuple(rows), tuple(whole), roles, error)
+
+    def lengths(self) -> Iterator[tuple[int, Row | DataError]]:
+        """Every row behind the tokens of its longest example, before it is made to fit; 0 for a row that is refused."""
+        rows = self.rows()
+        while batch := list(islice(rows, CHUNK_ROWS)):
+            tally = Tally()
+            usable = [row for row in batch if not isinstance(row, DataError)]
+            longest: dict[str, int] = {}
+            for chunk in chunks(iter(usable), self._converter, self._options, tally):
+                for one in self._rendered(chunk, replace(self._options, cutoff_len=ENDLESS), tally):
+                    at = str(one.origin)
+                    longest[at] = max(longest.get(at, 0), int(one.ids_T.size))
+            yield from ((longest.get(place(row), 0), row) for row in batch)
 
     def _rendered(self, found: Sequence[Conversation], options: Options, tally: Tally) -> list[Rendered]:
         rows = _Rows()

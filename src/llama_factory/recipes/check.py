@@ -26,6 +26,7 @@ from llama_factory.model.locate import Folders, locate_for
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
 from llama_factory.render import audit as render_audit
+from llama_factory.render.shown import Piece, pieces, tokens
 
 if TYPE_CHECKING:
     from llama_factory.recipes.trial import Stage, Trial
@@ -41,10 +42,10 @@ KINDS: Mapping[str, type[LlamaFactoryError]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row as the model reads it: pieces of text, each trained or only read."""
+    """One row as the model reads it: pieces of text, each with the weight with which it is trained."""
 
     origin: str
-    pieces: tuple[render_audit.Piece, ...]
+    pieces: tuple[Piece, ...]
 
 
 @dataclass(slots=True)
@@ -167,7 +168,7 @@ def _samples(store: data.TokenStore, renderer: Renderer) -> tuple[Sample, ...]:
     by_length = np.argsort(store.lengths, kind="stable")
     chosen = dict.fromkeys((0, int(by_length[len(store) // 2]), int(by_length[-1])))
     rows = [store.row(number) for number in chosen]
-    return tuple(Sample(str(row.origin), render_audit.pieces(renderer, row.ids_T, row.weight_T)) for row in rows)
+    return tuple(Sample(str(row.origin), pieces(tokens(renderer, row))) for row in rows)
 
 
 def _measured(rows: data.Prepared) -> tuple[Any, int]:

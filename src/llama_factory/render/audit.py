@@ -1,23 +1,18 @@
-"""Do the rendered rows teach the model to stop, and how does a row look to the model?
+"""Do the rendered rows teach the model to stop?
 
-In: a `Renderer`, the last trained token of every row, where each row came from. Out: findings `render.*`, and a
-row as readable pieces that are trained or only read. What was found while the template was chosen stands in
-`renderer.notices`. Deliberately no reading of rows: `data` has done that.
+In: a `Renderer`, the last trained token of every row, where each row came from. Out: findings `render.*`. What was
+found while the template was chosen stands in `renderer.notices`. Deliberately no reading of rows: `data` has done that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from llama_factory.records import Finding
 from llama_factory.render.renderer import Renderer
-
-Piece = tuple[str, bool]
-"""Some text and whether it is trained."""
 
 
 def audit(renderer: Renderer, last_R: NDArray[np.int32], origin: Callable[[int], object]) -> list[Finding]:
@@ -40,13 +35,3 @@ def audit(renderer: Renderer, last_R: NDArray[np.int32], origin: Callable[[int],
         folder = str(renderer.tokenizer.folder)
         found.append(Finding("render.stop-not-in-config", "note", folder, {"stop": shown, "ends": ends}))
     return found
-
-
-def pieces(renderer: Renderer, ids_T: NDArray[np.int32], weight_T: NDArray[np.float32]) -> tuple[Piece, ...]:
-    """The row as text, cut where training begins and ends."""
-    trained_T = weight_T != 0
-    cuts = [0, *(np.flatnonzero(trained_T[1:] != trained_T[:-1]) + 1).tolist(), int(ids_T.size)]
-    return tuple(
-        (renderer.decode(ids_T[left:right].tolist(), skip_control=False), bool(trained_T[left]))
-        for left, right in pairwise(cuts)
-    )

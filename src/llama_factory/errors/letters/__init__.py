@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from llama_factory.errors.letters import (
     apps,
+    commands,
     config,
     data,
     export,
@@ -26,6 +27,7 @@ __all__ = ["LETTERS", "Letter"]
 
 LETTERS: Mapping[str, Letter] = {
     **apps.LETTERS,
+    **commands.LETTERS,
     **config.LETTERS,
     **data.LETTERS,
     **export.LETTERS,
