@@ -99,5 +99,5 @@ def test_the_schema_knows_every_name_and_is_json():
     assert rank["description"] == fields()["lora_rank"].en
     assert {"type": "null"} in schema["properties"]["lora_alpha"]["anyOf"]
     assert schema["properties"]["dataloader_drop_last"]["enum"] == [None, "", [], {}, False]
-    assert schema["properties"]["stage"]["anyOf"] == [{"type": "string", "enum": ["sft"]}]
+    assert schema["properties"]["stage"]["anyOf"] == [{"type": "string", "enum": ["sft", "pt"]}]
     assert schema["properties"]["max_steps"]["anyOf"][0]["anyOf"][0] == {"enum": [-1]}

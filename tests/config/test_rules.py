@@ -50,7 +50,7 @@ from llama_factory.errors import InputError, SeveralErrors
         ("export_size", 0, "float > 0"),
         ("adam_beta2", 1, "float >= 0, < 1"),
         ("bf16", "perhaps", "true | false"),
-        ("stage", "sfd", "sft"),
+        ("stage", "sfd", "sft | pt"),
         ("dataset", {"a": 1}, "path, ..."),
         ("dataset", [["a"]], "path, ..."),
         ("dataset", True, "path, ..."),

@@ -163,7 +163,7 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        *(("stage", word) for word in ("pt", "rm", "ppo", "dpo", "kto")),
+        *(("stage", word) for word in ("rm", "ppo", "dpo", "kto")),
         ("finetuning_type", "oft"),
         ("flash_attn", "fa2"),
         ("optim", "galore_adamw"),

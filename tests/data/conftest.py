@@ -20,7 +20,7 @@ import pytest
 from llama_factory.config import from_mapping
 from llama_factory.data import Prepared, TokenStore, prepare
 from llama_factory.errors import DataError, LlamaFactoryError
-from llama_factory.records import FROM_TEMPLATE, Conversation, Rendered
+from llama_factory.records import FROM_TEMPLATE, Conversation, Rendered, Text
 
 ROLES = {"system": 1, "user": 2, "assistant": 3}
 STOP = (8, 9)
@@ -64,6 +64,21 @@ class WordRenderer:
             message_T=np.array(owners, dtype=np.int16),
             origin=conversation.origin,
         )
+
+    def render_texts(self, texts: Sequence[Text]) -> list[Rendered | LlamaFactoryError]:
+        """Words and a stop of one token; all but the first token learned."""
+        found: list[Rendered | LlamaFactoryError] = []
+        for text in texts:
+            if self.refuses and self.refuses in text.text:
+                found.append(DataError("data.nothing-to-learn", where=text.origin))
+                continue
+            ids = [*(self._id(word) for word in text.text.split()), STOP[0]]
+            owners = [0] * (len(ids) - 1) + [FROM_TEMPLATE]
+            weight_T = np.ones(len(ids), dtype=np.float32)
+            weight_T[0] = 0.0
+            arrays = (np.array(ids, dtype=np.int32), weight_T, np.array(owners, dtype=np.int16))
+            found.append(Rendered(text.text, *arrays, text.origin))
+        return found
 
     def render_many(
         self, conversations: Sequence[Conversation]

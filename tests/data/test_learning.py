@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from llama_factory.data.learning import everything, only_last_answer
+from llama_factory.data.learning import Learner, everything, only_last_answer
 from llama_factory.records import FROM_TEMPLATE, Conversation, Message, Origin, Rendered
 
 TALK = [
@@ -55,6 +57,23 @@ def test_train_on_prompt_keeps_the_weight_that_a_turn_has_of_its_own() -> None:
     found = everything(talk(None, None, 0.0, 0.5, None), rendered).weight_T
     assert found.tolist() == [0, 1, 1, 1, 1, 1, 0, 0, 0, 0.5, 1, 1]
     assert rendered.weight_T.tolist() == [0] * 12
+
+
+def test_of_a_record_that_is_several_examples_each_prompt_is_learned_once() -> None:
+    """The second example has the first one's turns before its own, rewritten: they are read there."""
+
+    class Rewriting:
+        def render_many(self, conversations):
+            first = Rendered("", np.arange(5, dtype=np.int32), np.array([0, 0, 0, 1, 1], np.float32),
+                             np.array([-1, 0, 1, 2, -1], np.int16), Origin("f", 1))  # fmt: skip
+            second = Rendered("", np.arange(8, dtype=np.int32), np.array([0, 0, 0, 0, 0, 0, 1, 1], np.float32),
+                              np.array([-1, 0, 1, 2, -1, 3, 4, -1], np.int16), Origin("f", 1))  # fmt: skip
+            return [((replace(talk(*[None] * 5), messages=talk(*[None] * 5).messages[:3]), first),
+                     (talk(None, None, 0.0, None, None), second))]  # fmt: skip
+
+    ((first, second),) = Learner(Rewriting(), "everything").render_many([talk(*[None] * 5)])  # type: ignore[arg-type]
+    assert first[1].weight_T.tolist() == [0, 1, 1, 1, 1]
+    assert second[1].weight_T.tolist() == [0, 0, 0, 0, 0, 1, 1, 1]
 
 
 def test_what_stands_behind_the_last_stop_is_not_learned() -> None:

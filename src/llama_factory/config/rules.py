@@ -131,6 +131,16 @@ def the_mixture_fits(run: Run) -> Iterator[Said]:
                    {"key": "eval_on_each_dataset", "found": "true"})  # fmt: skip
 
 
+def texts_have_no_turns(run: Run) -> Iterator[Said]:
+    if run.method.stage != "pt":
+        return
+    for key in ("train_on_prompt", "mask_history"):
+        if run.value(key):
+            yield _unused(key, "stage", "pt")
+    if run.data.on_too_long is not None:
+        yield _unused("on_too_long", "stage", "pt")
+
+
 def one_warmup(run: Run) -> Iterator[Said]:
     schedule = run.training.schedule
     if schedule.warmup_ratio and schedule.warmup_steps:
@@ -205,6 +215,7 @@ RULES: tuple[Rule, ...] = (
     the_best_is_measured,
     one_way_to_learn,
     the_mixture_fits,
+    texts_have_no_turns,
     one_warmup,
     method_fits,
     answers_can_be_drawn,

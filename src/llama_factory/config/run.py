@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationInfo, model_validator
 
 from llama_factory.config.keys import leaves
 from llama_factory.config.rules import check
 from llama_factory.config.sections.data import Data
-from llama_factory.config.sections.method import Method
+from llama_factory.config.sections.method import Method, Stage
 from llama_factory.config.sections.model import Model
 from llama_factory.config.sections.training import Evaluation, Logging, Saving, Training
 from llama_factory.config.sections.using import Export, Generation
@@ -57,7 +57,7 @@ class Run(BaseModel):
         return self
 
     @property
-    def stage(self) -> Literal["sft"]:
+    def stage(self) -> Stage:
         return self.method.stage
 
     @property

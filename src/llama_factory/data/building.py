@@ -15,6 +15,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from llama_factory.data.blocks import blocks
 from llama_factory.data.fitting import Fitting, fit, trained
 from llama_factory.data.formats import SAMPLE, Converter, choose, expect
 from llama_factory.data.learning import Learned, learner
@@ -26,7 +27,7 @@ from llama_factory.data.thoughts import faults
 from llama_factory.data.words import listed, short
 from llama_factory.data.writing import PartWriter
 from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors
-from llama_factory.records import Conversation, Finding, Rendered
+from llama_factory.records import Conversation, Finding, Rendered, Text
 
 CHUNK_ROWS = 512
 ERRORS_SHOWN = 5
@@ -53,9 +54,14 @@ class Renders(Protocol):
 
     def render(self, conversation: Conversation) -> Rendered: ...
 
+    def render_texts(self, texts: Sequence[Text]) -> Sequence[Rendered | LlamaFactoryError]: ...
+
     def render_many(
         self, conversations: Sequence[Conversation]
     ) -> Sequence[Sequence[tuple[Conversation, Rendered]] | LlamaFactoryError]: ...
+
+
+Learnable = Conversation | Text
 
 
 class Takes(Protocol):
@@ -179,9 +185,9 @@ def _nothing_left(entry: Entry, options: Options, *, read: int, bad: int, lost: 
 
 def chunks(
     rows: Iterator[Row | DataError], converter: Converter, options: Options, tally: Tally
-) -> Iterator[list[Conversation]]:
-    """Conversations, some hundred at a time. Once a bad row has stopped the run, rows are only looked at."""
-    chunk: list[Conversation] = []
+) -> Iterator[list[Learnable]]:
+    """What is learned from, some hundred at a time. Once a bad row has stopped the run, rows are only looked at."""
+    chunk: list[Learnable] = []
     stopped_at = 0
     for row in rows:
         tally.read += 1
@@ -191,18 +197,20 @@ def chunks(
             tally.keys.update(row[1] if len(tally.keys) < KEYS_KEPT else row[1].keys() & converter.named.values())
             record = converter.convert(row[1], row[0])
             expect(record, options.stage)
-            conversation = cast(Conversation, record)
-            refuse_unrendered(conversation)
-            if len(conversation.messages) > MOST_MESSAGES:
-                raise DataError("data.too-many-messages", where=row[0], count=len(conversation.messages))
+            learned = cast(Learnable, record)
+            if isinstance(learned, Conversation):
+                refuse_unrendered(learned)
+                if len(learned.messages) > MOST_MESSAGES:
+                    raise DataError("data.too-many-messages", where=row[0], count=len(learned.messages))
         except DataError as error:
             _bad(error, tally)
             stopped_at = stopped_at or tally.read
         else:
             if not (stopped_at and options.on_bad_row == "error"):
-                _look_for_placeholders(conversation, tally)
-                _look_for_odd_thoughts(conversation, tally)
-                chunk.append(conversation)
+                if isinstance(learned, Conversation):
+                    _look_for_placeholders(learned, tally)
+                    _look_for_odd_thoughts(learned, tally)
+                chunk.append(learned)
         if len(chunk) == CHUNK_ROWS:
             yield chunk
             chunk = []
@@ -213,15 +221,32 @@ def chunks(
     yield chunk
 
 
-def render_chunk(
-    chunk: Sequence[Conversation], renderer: Renders, options: Options, tally: Tally, writer: Takes
-) -> None:
+def render_chunk(chunk: Sequence[Learnable], renderer: Renders, options: Options, tally: Tally, writer: Takes) -> None:
+    """A chunk is of one kind, that of the stage."""
+    if texts := [one for one in chunk if isinstance(one, Text)]:
+        writer.append(_blocks(texts, renderer, options, tally))
+    if talks := [one for one in chunk if isinstance(one, Conversation)]:
+        writer.append(_answers(talks, renderer, options, tally))
+
+
+def _blocks(texts: Sequence[Text], renderer: Renders, options: Options, tally: Tally) -> list[Rendered]:
+    """Texts lose nothing: a long one is several rows."""
+    rows: list[Rendered] = []
+    for result in renderer.render_texts(texts):
+        if isinstance(result, LlamaFactoryError):
+            _bad(result, tally)
+        else:
+            rows += [row for row in blocks(result, options.cutoff_len) if trained(row) > 0]
+    return rows
+
+
+def _answers(talks: Sequence[Conversation], renderer: Renders, options: Options, tally: Tally) -> list[Rendered]:
     rows: list[Rendered] = []
     renderer = learner(renderer, options.learned)
-    results = renderer.render_many(chunk)
-    if len(results) != len(chunk):
-        raise OurFault("data.renderer-count", expected=len(chunk), found=len(results))
-    for conversation, result in zip(chunk, results, strict=True):
+    results = renderer.render_many(talks)
+    if len(results) != len(talks):
+        raise OurFault("data.renderer-count", expected=len(talks), found=len(results))
+    for conversation, result in zip(talks, results, strict=True):
         try:
             if isinstance(result, LlamaFactoryError):
                 raise result
@@ -231,7 +256,7 @@ def render_chunk(
             rows += _fitted(result, renderer, options, tally) if long else [rendered for _, rendered in result]
         except LlamaFactoryError as error:
             _bad(error, tally)
-    writer.append(rows)
+    return rows
 
 
 def _fitted(

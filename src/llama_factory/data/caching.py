@@ -91,6 +91,7 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
         "on_too_long": options.fitting,
         "max_samples": options.max_samples,
         "what is learned": options.learned,
+        "stage": options.stage,
         "llama_factory": code_digest(),
     }
 
@@ -149,7 +150,7 @@ def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _change(name: str, old: object, new: object) -> str:
-    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "path")
+    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "stage", "path")
     return f"{name} {old} -> {new}" if short else name
 
 

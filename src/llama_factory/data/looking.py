@@ -11,7 +11,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
-from llama_factory.data.building import CHUNK_ROWS, Options, Renders, Tally, chunks, first_rows, render_chunk, rows_of
+from llama_factory.data.building import (
+    CHUNK_ROWS,
+    Learnable,
+    Options,
+    Renders,
+    Tally,
+    chunks,
+    first_rows,
+    render_chunk,
+    rows_of,
+)
 from llama_factory.data.formats import choose
 from llama_factory.data.reading import Row
 from llama_factory.data.registry import Entry
@@ -72,7 +82,8 @@ class Desk:
         rows = whole
         if any(one.ids_T.size > self._options.cutoff_len for one in whole):
             rows = self._rendered(found, self._options, tally)
-        roles = tuple(message.role for message in found[0].messages) if found else ()
+        talk = found[0] if found and isinstance(found[0], Conversation) else None
+        roles = tuple(message.role for message in talk.messages) if talk else ()
         error = tally.bad_rows[0] if tally.bad_rows else None
         return Looked(place(row), tuple(rows), tuple(whole), roles, error)
 
@@ -89,7 +100,7 @@ class Desk:
                     longest[at] = max(longest.get(at, 0), int(one.ids_T.size))
             yield from ((longest.get(place(row), 0), row) for row in batch)
 
-    def _rendered(self, found: Sequence[Conversation], options: Options, tally: Tally) -> list[Rendered]:
+    def _rendered(self, found: Sequence[Learnable], options: Options, tally: Tally) -> list[Rendered]:
         rows = _Rows()
         render_chunk(found, self._renderer, options, tally, rows)
         return rows.held

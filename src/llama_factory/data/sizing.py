@@ -40,4 +40,5 @@ def seed_of(run: Run) -> int:
 
 def packs_rows(run: Run) -> bool:
     """Whether a step counts packs of rows instead of rows."""
-    return run.data.mixing.neat_packing or bool(run.data.mixing.packing)
+    given = run.data.mixing.packing
+    return run.data.mixing.neat_packing or (run.stage == "pt" if given is None else given)

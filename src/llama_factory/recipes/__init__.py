@@ -26,7 +26,14 @@ def _sft(run: Run, say: Say, language: Language) -> Outcome:
     return sft(run, say, language)
 
 
-RECIPES: Mapping[str, Callable[[Run, Say, Language], Outcome]] = {"sft": _sft}
+def _pt(run: Run, say: Say, language: Language) -> Outcome:
+    machine.keep_memory()
+    from llama_factory.recipes.pt import pt
+
+    return pt(run, say, language)
+
+
+RECIPES: Mapping[str, Callable[[Run, Say, Language], Outcome]] = {"pt": _pt, "sft": _sft}
 
 
 def train(run: Run, *, say: Say = print, language: Language = "en") -> Outcome:

@@ -89,15 +89,15 @@ def check(
 
 def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
     """What the rows show together with the model and the plan. No weights, seconds at most."""
-    train = rows.train
+    train, texts = rows.train, run.stage == "pt"
     per_epoch = data.steps_per_epoch(run, rows.units)
     total = config_audit.total_steps(run, per_epoch)
     lengths_R, largest = _measured(rows)
     return [
         *config_audit.audit(run),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
-        *data_audit.audit(rows, everything=run.data.learning.train_on_prompt),
-        *render_audit.audit(renderer, train.last_trained(), train.origin),
+        *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
+        *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
         *model_audit.audit(base, lengths_R, largest),
         *model_audit.audit_method(run, base),
         *model_audit.audit_disk(
@@ -132,7 +132,7 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
-    report.findings += renderer.notices
+    report.findings += () if run.stage == "pt" else renderer.notices
     rows = data.prepare(run, renderer, cache=cache, say=_quiet, language=language)
     report.data_sets = rows.summary.train + rows.summary.validation
     report.findings += [note for one in report.data_sets for note in one.account.notes]

@@ -21,10 +21,11 @@ import jinja2
 import numpy as np
 
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, OurFault
-from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered
+from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered, Text
 from llama_factory.render.choose import Chosen, choose
 from llama_factory.render.examples import Drawn, draw, prompt
 from llama_factory.render.jinja import compile_template
+from llama_factory.render.plain_text import Marks, marks_of, render_texts
 from llama_factory.render.provenance import Traced, plain
 from llama_factory.render.template import CALL, PROBE_ORIGIN, Template
 from llama_factory.render.tokenizer import TOKENIZER_FILES, Encoded, Tokenizer, open_tokenizer
@@ -104,6 +105,10 @@ class Renderer:
                 results.append(error)
         return results
 
+    def render_texts(self, texts: Sequence[Text]) -> list[Rendered | LlamaFactoryError]:
+        """Texts without turns, one result each. Raises InputError `render.no-end-of-document`."""
+        return render_texts(self.tokenizer, self._text_marks, texts)
+
     def prompt(self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[int]:
         """Token ids up to where the model speaks next. Raises InputError `render.*`."""
         text, borders = prompt(self.template, Conversation(tuple(messages), Origin("", 0), tuple(tools)))
@@ -155,6 +160,10 @@ class Renderer:
         return found
 
     # -- inside ------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _text_marks(self) -> Marks:
+        return marks_of(self.tokenizer)
 
     @cached_property
     def template(self) -> Template:

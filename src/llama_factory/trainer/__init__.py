@@ -7,7 +7,7 @@ It receives values and never imports `data`, `render`, `losses` or `generation`.
 from __future__ import annotations
 
 from llama_factory.trainer.checkpoints import Checkpoints
-from llama_factory.trainer.evaluation import mean_loss, mean_losses
+from llama_factory.trainer.evaluation import mean_loss, mean_losses, with_perplexity
 from llama_factory.trainer.fit import FitResult, fit
 from llama_factory.trainer.plan import FitPlan
 from llama_factory.trainer.ports import (
@@ -40,4 +40,5 @@ __all__ = [
     "fit",
     "mean_loss",
     "mean_losses",
+    "with_perplexity",
 ]

@@ -6,12 +6,16 @@ It generates nothing and knows no metric but the loss: those live in the room `e
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 from llama_factory.errors import DataError
 from llama_factory.records import Batch
 from llama_factory.trainer.ports import Evaluate, Objective, P
+
+LARGEST = math.log(sys.float_info.max)
 
 
 def mean_loss(policy: P, objective: Objective[P], batches: Callable[[], Iterable[Batch]]) -> Evaluate:
@@ -39,6 +43,19 @@ def mean_losses(policy: P, objective: Objective[P], parts: Mapping[str, Callable
         return {"eval_loss": _loss(whole), **each, **alone}
 
     return evaluate
+
+
+def with_perplexity(evaluate: Evaluate | None) -> Evaluate | None:
+    """The same figures and `eval_perplexity`, e to the `eval_loss`: among how many tokens the model is undecided."""
+    if evaluate is None:
+        return None
+
+    def evaluated() -> Mapping[str, float]:
+        found = evaluate()
+        loss = found["eval_loss"]
+        return {**found, "eval_perplexity": math.exp(loss) if loss < LARGEST else math.inf}
+
+    return evaluated
 
 
 class _Sum(NamedTuple):

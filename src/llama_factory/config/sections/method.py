@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 from llama_factory.config.keys import ALL, Section, key
 from llama_factory.config.values import Choice, Flag, Names, Number, Whole
 
+Stage = Literal["sft", "pt"]
+
 
 class Lora(Section):
     title = ("lora: small matrices beside frozen weights", "lora：在冻结权重旁训练小矩阵")
@@ -71,12 +73,12 @@ class Method(Section):
     title = ("method", "方法")
 
     stage: Annotated[
-        Literal["sft"],
-        Choice(("sft",), planned=("pt", "rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo", "distill", "classify")),
+        Stage,
+        Choice(("sft", "pt"), planned=("rm", "ppo", "dpo", "kto", "orpo", "simpo", "grpo", "distill", "classify")),
     ] = key(
         "sft",
-        en="What is learned: sft = to answer as the assistant's turns in the data do.",
-        zh="学习的内容：sft 表示学习像数据中的助手那样回答。",
+        en="What is learned: sft = to answer as the assistant's turns in the data do; pt = to go on as plain texts do.",
+        zh="学习的内容：sft 表示学习像数据中的助手那样回答；pt 表示学习像纯文本那样续写。",
         starter="sft",
     )
     do_train: Annotated[bool, Flag()] = key(

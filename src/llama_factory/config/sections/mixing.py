@@ -61,9 +61,9 @@ class Mixing(Section):
     packing: Annotated[bool | None, Flag()] = key(
         None,
         en="Count packs instead of rows: per_device_train_batch_size packs, each filled with whole rows up to "
-        "cutoff_len tokens. Rows of a pack never see each other. Nothing given: false.",
+        "cutoff_len tokens. Rows of a pack never see each other. Nothing given: with stage: pt.",
         zh="以“包”代替行计数：per_device_train_batch_size 个包，每包装入整行至多 cutoff_len 个词元。"
-        "同一包中的行互不可见。不填则为 false。",
+        "同一包中的行互不可见。不填则仅在 stage: pt 时打包。",
     )
     neat_packing: Annotated[bool, Flag()] = key(
         False,

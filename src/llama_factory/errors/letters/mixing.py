@@ -58,4 +58,13 @@ _MIXTURES: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_TOGETHER, **_MIXTURES}
+_TEXTS: dict[str, Letter] = {
+    "render.no-end-of-document": Letter(
+        en="the tokenizer names no `eos_token`: the model would never learn where a text ends.",
+        en_cure="Add `eos_token` to its tokenizer_config.json, or use another tokenizer with `tokenizer_name`.",
+        zh="分词器没有指定 `eos_token`：模型将无法学到文本在哪里结束。",
+        zh_cure="请在其 tokenizer_config.json 中添加 `eos_token`，或用 `tokenizer_name` 换一个分词器。",
+    ),
+}
+
+LETTERS: dict[str, Letter] = {**_TOGETHER, **_MIXTURES, **_TEXTS}

@@ -1,0 +1,83 @@
+"""Pre-training: texts in, a model that goes on like them out.
+
+Read it from top to bottom: it is the order in which things happen. It differs from `sft` in its rows: every token of a
+text is learned, long texts are cut into blocks of `cutoff_len` tokens without loss, and short ones are packed. The
+objective is the same. What the model makes of unseen text is told as perplexity, too.
+"""
+
+from __future__ import annotations
+
+import os
+
+from llama_factory import data, machine, storage, trainer
+from llama_factory.config import Run, require
+from llama_factory.errors import Language
+from llama_factory.model.locate import locate_for
+from llama_factory.recipes import check
+from llama_factory.recipes.outcome import Outcome, Say, tell
+from llama_factory.recipes.reporting import Page
+from llama_factory.recipes.sft import TERM, objective
+from llama_factory.recipes.wiring import (
+    Bench,
+    ModelWriter,
+    bench_of,
+    checkpoints_of,
+    judge_of,
+    memory_ahead,
+    observers_of,
+    outcome_of,
+    plan_of,
+    policy_of,
+    source_of,
+    write_resolved,
+)  # fmt: skip
+from llama_factory.render import renderer_for
+
+
+def pt(run: Run, say: Say, language: Language) -> Outcome:
+    """Raises LlamaFactoryError; `errors.EXIT_CODES` says what each kind ends with."""
+    require(run, "train")
+    machine.torch_setup()
+    bench = _bench(run, say, language)
+    rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
+    findings = check.audit(run, bench.folders.base, bench.renderer, rows)
+    check.refuse(findings)
+    tell(say, (one for one in findings if one.severity == "warning"), language)
+    with storage.Lock(bench.output):
+        return _train(bench, rows, Page(bench, rows, findings, say, language), say, language)
+
+
+def _bench(run: Run, say: Say, language: Language) -> Bench:
+    folders = locate_for(run)
+    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base))
+    tell(say, bench.precision.said, language)  # what the template is like is of no matter for texts
+    return bench
+
+
+def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: Language) -> Outcome:
+    run = bench.run
+    writer = ModelWriter(bench)
+    checkpoints = checkpoints_of(bench, rows, writer)
+    checkpoints.claim()
+    write_resolved(run, bench.output)
+    source = source_of(run, rows, TERM)
+    memory_ahead(bench, source)
+    policy, said = policy_of(bench)
+    writer.module = policy.module
+    tell(say, said, language)
+    policy.verify(data.sample_batch(rows.train))
+    say(policy.describe())
+    with page:  # written however the training ends
+        page.before(policy.module)
+        result = trainer.fit(
+            policy,
+            source,
+            objective,
+            plan_of(run, bench.precision),
+            observers=[*observers_of(run, bench.output, say, language), page],
+            checkpoints=checkpoints,
+            evaluate=trainer.with_perplexity(judge_of(run, policy, objective, rows)),
+            origin=lambda row: str(source.origin(row)),
+        )
+        page.finished(policy.module, result)
+    return outcome_of(bench, result, language)
