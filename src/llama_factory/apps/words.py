@@ -20,6 +20,7 @@ def said(id: str, language: Language, **values: Any) -> str:
 
 COMMANDS: Mapping[str, Said] = {
     "init": Said("write a commented configuration to start from", "生成一份带注释的配置"),
+    "clean": Said("clean a data file into another one, or say what is in it", "清洗数据文件，或说明其中的问题"),
     "check": Said("look for what would train a bad model, without training", "训练之前的检查，不做训练"),
     "show": Said("rows of the data as the model reads them, token by token", "逐个词元展示模型看到的数据行"),
     "train": Said("train a model", "训练模型"),
@@ -40,6 +41,12 @@ PLANNED = ("api", "eval", "webchat", "webui")
 
 USAGE: Mapping[str, tuple[str, ...]] = {
     "init": ("[FILE] [lora|freeze|full]",),
+    "clean": (
+        "IN",
+        "IN OUT [--drop REGEX] [--replace REGEX TEXT] [--whitespace] [--unicode [nfc|nfkc]] [--duplicates]",
+        "IN OUT [--near-duplicates [0.8]] [--min-characters N] [--max-words N] [--max-tokens N] [--language en,zh]",
+        "IN OUT ... [--against FILE] [--fields KEY,KEY] [--report PATH] [--dry-run] [--on-bad-row skip] [--overwrite]",
+    ),
     "check": ("FILE [KEY=VALUE ...] [--json] [--step | --config-only]",),
     "show": (
         "FILE [KEY=VALUE ...] [row=N|FILE:N,...] [--tokens] [--html PATH] [--json]",
@@ -242,6 +249,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "llamafactory-cli explain lora_rank",
     ),
     "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml full"),
+    "clean": (
+        "llamafactory-cli clean rows.jsonl",
+        "llamafactory-cli clean rows.jsonl clean.jsonl --duplicates --whitespace --report clean.json",
+        "llamafactory-cli clean rows.jsonl clean.jsonl --drop 'As an AI' --against validation.jsonl",
+    ),
     "check": (
         "llamafactory-cli check train.yaml",
         "llamafactory-cli check train.yaml cutoff_len=512 --json",

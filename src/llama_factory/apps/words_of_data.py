@@ -60,4 +60,43 @@ WORDS: Mapping[str, Said] = {
     "show.head.id": Said("id", "id"),
     "show.head.text": Said("text", "文本"),
     "show.wrote": Said("Wrote {rows} rows to {path}", "已把 {rows} 行写入 {path}"),
+    "data.progress": Said("{rows:,} rows read ...", "已读取 {rows:,} 行 ……"),
+    "about.clean": Said(
+        "Cleans a data file into another one by the rules that are named; nothing is dropped or changed unasked. "
+        "Without any rule and without OUT it tells what each rule would find. --drop REGEX leaves rows out, --replace "
+        "REGEX TEXT changes them; --whitespace and --unicode [nfc|nfkc] tidy; --duplicates and --near-duplicates [0.8] "
+        "keep the first of equal rows; --min- and --max-characters, -words, -tokens (with --model_name_or_path); "
+        "--language en,zh; --against FILE leaves out what a validation file has. --fields KEY,KEY looks at these "
+        "columns alone. --report PATH.json lists every row that went or was changed, and why. --dry-run writes no "
+        "rows. IN is never written to, and OUT only once it is whole.",
+        "按指定的规则把数据文件清洗成另一个文件；没有要求的内容不会被删除或改动。不给规则也不给 OUT 时，"
+        "只说明各规则会发现什么。--drop REGEX 删除匹配的行，--replace REGEX TEXT 替换文本；"
+        "--whitespace 与 --unicode [nfc|nfkc] 整理文本；--duplicates 与 --near-duplicates [0.8] 只保留第一行；"
+        "--min- 与 --max-characters、-words、-tokens（需 --model_name_or_path）限制长度；--language en,zh 按语言过滤；"
+        "--against FILE 删除验证集中已有的行。--fields KEY,KEY 只看这些列。--report PATH.json 逐行列出原因。"
+        "--dry-run 不写出数据。IN 从不被改写，OUT 完整之后才会出现。",
+    ),
+    "clean.counts": Said(
+        "{read:,} rows read, {kept:,} kept ({changed:,} of them changed), {dropped:,} left out",
+        "读取 {read:,} 行，保留 {kept:,} 行（其中改动 {changed:,} 行），删除 {dropped:,} 行",
+    ),
+    "clean.dropped": Said("{count:,} rows left out, the first at {first}", "删除 {count:,} 行，第一处在 {first}"),
+    "clean.changed": Said("{count:,} rows changed, the first at {first}", "改动 {count:,} 行，第一处在 {first}"),
+    "clean.emptied": Said(
+        "{count:,} rows have lost a whole text, the first at {first}: training will refuse an answer without words.",
+        "{count:,} 行有文本被清空，第一处在 {first}：训练会拒绝空的回答。",
+    ),
+    "clean.report": Said("Every row that went or was changed: {path}", "逐行记录：{path}"),
+    "clean.wrote": Said("Wrote {path}", "已写入 {path}"),
+    "clean.dry": Said("No rows were written.", "没有写出数据。"),
+    "clean.survey": Said(
+        "{read:,} rows; characters of a row p50 {p50:,}, p95 {p95:,}, longest {longest:,}. What rules would find:",
+        "共 {read:,} 行；每行字符数 p50 {p50:,}，p95 {p95:,}，最长 {longest:,}。各规则会发现：",
+    ),
+    "clean.would": Said("{count:,} rows", "{count:,} 行"),
+    "clean.place": Said(", the first at {first}", "，第一处在 {first}"),
+    "clean.needs": Said("not looked for: `{install}`", "未检查：`{install}`"),
+    "clean.nothing-written": Said(
+        "Nothing was written. Name OUT and the rules that you want.", "没有写出任何内容。请指定 OUT 和需要的规则。"
+    ),
 }
