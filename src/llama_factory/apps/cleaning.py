@@ -131,7 +131,7 @@ def heard(screen: Screen) -> Callable[[int], None]:
         nonlocal last
         if rows % 1000 == 0 and time.monotonic() - last >= SAY_EVERY_S:
             last = time.monotonic()
-            screen.note(said("data.progress", screen.language, rows=rows))
+            screen.note(said("clean.progress", screen.language, rows=rows))
 
     return progress
 

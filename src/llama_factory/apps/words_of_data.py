@@ -60,7 +60,7 @@ WORDS: Mapping[str, Said] = {
     "show.head.id": Said("id", "id"),
     "show.head.text": Said("text", "文本"),
     "show.wrote": Said("Wrote {rows} rows to {path}", "已把 {rows} 行写入 {path}"),
-    "data.progress": Said("{rows:,} rows read ...", "已读取 {rows:,} 行 ……"),
+    "clean.progress": Said("{rows:,} rows read ...", "已读取 {rows:,} 行 ……"),
     "about.clean": Said(
         "Cleans a data file into another one by the rules that are named; nothing is dropped or changed unasked. "
         "Without any rule and without OUT it tells what each rule would find. --drop REGEX leaves rows out, --replace "
