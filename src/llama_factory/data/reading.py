@@ -93,7 +93,7 @@ def _refuse_one_object(first: bytes, shown: str, no_lines: bool) -> None:
 def _refuse_wrapped_rows(value: Json, shown: str) -> None:
     if isinstance(value, dict) and len(value) == 1:
         ((key, rows),) = value.items()
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and key not in ("messages", "conversations"):
+        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and key not in ("messages", "conversations", "turns"):
             raise DataError("data.one-object", where=shown, key=short(key))
 
 

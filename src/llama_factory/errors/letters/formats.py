@@ -198,4 +198,13 @@ _TOOLS: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_FORMS, **_TURNS, **_PAIRS, **_TOOLS}
+_OUTWARD: dict[str, Letter] = {
+    "data.cannot-hold": Letter(
+        en="the format `{format}` has no place for what this row says in: {what}.",
+        en_cure="Choose a format that has: `openai` holds whole dialogues with tools, thoughts and weights.",
+        zh="`{format}` 格式无法容纳该行中的：{what}。",
+        zh_cure="请改用能容纳的格式：`openai` 可容纳带工具、思考与权重的完整对话。",
+    ),
+}
+
+LETTERS: dict[str, Letter] = {**_FORMS, **_TURNS, **_PAIRS, **_TOOLS, **_OUTWARD}
