@@ -30,7 +30,7 @@ ENDINGS: dict[str, tuple[list[dict[str, Any]], dict[str, Any], str, int]] = {
     "2": (GOOD, {"dataset": "identty"}, "data.", 2),
     "3": ([*GOOD, LONG], {"cutoff_len": 128}, "data.too-many-long", 3),
     "4": ([{"messages": [{"role": "user", "content": "Hello?"}]}], {}, "data.", 3),
-    "11": ([{"messages": [{"role": "user", "content": "Call it."}, CALL]}], {}, "data.tools-not-built", 3),
+    "11": ([{"messages": [{"role": "user", "content": "Call it."}, CALL]}], {}, "render.no-form-for-tools", 3),
     "12": ([{"prompt": "Who?", "chosen": "I.", "rejected": "You."}], {}, "data.", 3),
     "26": (GOOD, {"output_dir": "/dev/null/out"}, "storage.", 4),
     "27": (GOOD, {"lora_target": "q_prj"}, "model.no-such-target", 2),

@@ -22,7 +22,7 @@ from llama_factory.data import Prepared, TokenStore, prepare
 from llama_factory.errors import DataError, LlamaFactoryError
 from llama_factory.records import FROM_TEMPLATE, Conversation, Rendered, Text
 
-ROLES = {"system": 1, "user": 2, "assistant": 3}
+ROLES = {"system": 1, "user": 2, "assistant": 3, "tool": 4}
 STOP = (8, 9)
 
 
@@ -33,7 +33,7 @@ class WordRenderer:
         self.fingerprint = fingerprint
         self.refuses = refuses
         self.calls: list[int] = []
-        self.words = {1: "<system>", 2: "<user>", 3: "<assistant>", 8: "<stop", 9: ">"}
+        self.words = {1: "<system>", 2: "<user>", 3: "<assistant>", 4: "<tool>", 8: "<stop", 9: ">"}
 
     @property
     def rendered(self) -> int:

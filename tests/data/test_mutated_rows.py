@@ -64,9 +64,9 @@ VALID: dict[str, Row] = {
     "turns": {"turns": [{"role": "human", "content": "hello"},
                         {"role": "assistant", "content": "hi", "requires_reasoning": True, "thinking": "so"}]},
 }  # fmt: skip
-STAGE = {"alpaca pair": "dpo", "alpaca judged": "kto", "alpaca list": "dpo", "sharegpt pair": "dpo", "openai pair": "dpo",
-         "sharegpt judged": "kto", "openai judged": "kto", "trl pair": "dpo", "trl implicit": "dpo",
-         "trl judged": "kto", "text": "pt", "classified": "classify"}  # fmt: skip
+STAGE = {"alpaca pair": "dpo", "alpaca judged": "kto", "alpaca list": "dpo", "sharegpt pair": "dpo",
+         "openai pair": "dpo", "sharegpt judged": "kto", "openai judged": "kto", "trl pair": "dpo",
+         "trl implicit": "dpo", "trl judged": "kto", "text": "pt", "classified": "classify"}  # fmt: skip
 TRAINED = [format for format in VALID if format not in STAGE]
 EACH = 420
 STRANGE: tuple[Any, ...] = (
@@ -111,7 +111,7 @@ def change(row: Row, hand: random.Random) -> None:
     elif what == 2:
         inside[key] = nested(hand)
     elif what == 3 and isinstance(inside, list):
-        inside.insert(hand.randrange(len(inside) + 1), copy.deepcopy(inside[key]))
+        inside.insert(hand.randrange(len(inside) + 1), inside[key])
     elif what == 4 and isinstance(inside, list):
         hand.shuffle(inside)
     elif what == 5 and isinstance(inside, dict):
@@ -152,7 +152,7 @@ def lines(rows: list[Row]) -> bytes:
 
 
 def dumped(row: Row) -> bytes:
-    """As JSON, halves of characters as escapes; a row nested too deeply for Python to write becomes the same by hand."""
+    """As JSON, halves of characters as escapes; a row too deep for Python to write is written by hand."""
     try:
         return json.dumps(row, ensure_ascii=True).encode()
     except RecursionError:

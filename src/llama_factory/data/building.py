@@ -20,7 +20,6 @@ from llama_factory.data.fitting import Fitting, fit, trained
 from llama_factory.data.formats import SAMPLE, Converter, choose, expect
 from llama_factory.data.learning import Learned, learner
 from llama_factory.data.reading import Row, read_rows
-from llama_factory.data.refusals import refuse_unrendered
 from llama_factory.data.registry import Entry, bad_column
 from llama_factory.data.summary import LISTED, Account, as_finding
 from llama_factory.data.thoughts import faults
@@ -198,10 +197,8 @@ def chunks(
             record = converter.convert(row[1], row[0])
             expect(record, options.stage)
             learned = cast(Learnable, record)
-            if isinstance(learned, Conversation):
-                refuse_unrendered(learned)
-                if len(learned.messages) > MOST_MESSAGES:
-                    raise DataError("data.too-many-messages", where=row[0], count=len(learned.messages))
+            if isinstance(learned, Conversation) and len(learned.messages) > MOST_MESSAGES:
+                raise DataError("data.too-many-messages", where=row[0], count=len(learned.messages))
         except DataError as error:
             _bad(error, tally)
             stopped_at = stopped_at or tally.read

@@ -29,6 +29,8 @@ BOM = b"\xef\xbb\xbf"
 WHITESPACE = b" \t\r\n"
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
 SUFFIXES = (".json", ".jsonl")
+DIALOGUES = ("messages", "conversations", "turns")
+"""Keys that a row may have alone, with a list of objects in it."""
 
 
 def read_rows(path: Path, shown: str) -> Generator[Row | DataError, None, None]:
@@ -93,7 +95,12 @@ def _refuse_one_object(first: bytes, shown: str, no_lines: bool) -> None:
 def _refuse_wrapped_rows(value: Json, shown: str) -> None:
     if isinstance(value, dict) and len(value) == 1:
         ((key, rows),) = value.items()
-        if isinstance(rows, list) and rows and isinstance(rows[0], dict) and key not in ("messages", "conversations", "turns"):
+        if (
+            isinstance(rows, list)
+            and rows
+            and isinstance(rows[0], dict)
+            and key not in ("messages", "conversations", "turns")
+        ):
             raise DataError("data.one-object", where=shown, key=short(key))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from llama_factory.data.reading import type_name
 from llama_factory.data.words import hint, listed
 from llama_factory.errors import DataError
-from llama_factory.records import Conversation, Origin
+from llama_factory.records import Origin
 
 MEDIA = frozenset(("images", "videos", "audios", "image", "video", "audio"))
 NOTHING = ("[]", "{}", "null")
@@ -24,18 +24,6 @@ def refuse_media(row: Mapping[str, Any], origin: Origin, used: frozenset[str] = 
         for key in row:
             if key in MEDIA and key not in used and not nothing(row[key]):
                 raise DataError("data.media-not-built", where=origin, key=key)
-
-
-def refuse_unrendered(conversation: Conversation) -> None:
-    """What a renderer that knows only roles and contents would lose."""
-    if conversation.tools:
-        raise DataError("data.tools-not-built", where=conversation.origin, found="tools")
-    for message in conversation.messages:
-        if message.tool_calls or message.role == "tool":
-            found = "tool_calls" if message.tool_calls else "tool"
-            raise DataError("data.tools-not-built", where=conversation.origin, found=found)
-        if message.reasoning is not None:
-            raise DataError("data.reasoning-not-built", where=conversation.origin, key="reasoning")
 
 
 def nothing(value: object) -> bool:

@@ -422,23 +422,11 @@ _ROWS: dict[str, Letter] = {
         zh="该行没有参与训练的 token：所有回答的权重均为 0。",
         zh_cure=_SKIP_ZH,
     ),
-    "data.tools-not-built": Letter(
-        en="found `{found}`: rows with tool calls are not built yet.",
-        en_cure=_OTHER_ROWS,
-        zh="发现 `{found}`：含工具调用的数据尚未实现。",
-        zh_cure=_OTHER_ROWS_ZH,
-    ),
     "data.media-not-built": Letter(
         en="found `{key}`: rows with images, sound or film are not built yet.",
         en_cure=_OTHER_ROWS,
         zh="发现 `{key}`：含图像、音频或视频的数据尚未实现。",
         zh_cure=_OTHER_ROWS_ZH,
-    ),
-    "data.reasoning-not-built": Letter(
-        en="found `{key}`: reasoning beside the content is not built yet.",
-        en_cure="Write it into the content, as `<think>...</think>` before the answer. " + _SKIP,
-        zh="发现 `{key}`：尚未支持与正文分开的推理内容。",
-        zh_cure="请写入正文，例如在回答前加 `<think>...</think>`。" + _SKIP_ZH,
     ),
 }
 
