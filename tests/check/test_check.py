@@ -88,6 +88,24 @@ def test_a_validation_row_that_is_trained_on_is_found(checked, tmp_path: Path) -
     assert found.values["first"].endswith("rows.jsonl:4")
 
 
+@pytest.mark.plants("data.files-chosen")
+def test_a_file_of_a_folder_that_is_not_read_is_named(checked, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    write(tmp_path / "set" / "train.jsonl", good_rows())
+    write(tmp_path / "set" / "test.jsonl", good_rows(1))
+    (found,) = checked(dataset=str(tmp_path / "set")).findings
+    assert (found.id, found.severity, found.values["left"]) == ("data.files-chosen", "note", "test.jsonl")
+
+
+@pytest.mark.plants("data.fewer-samples")
+def test_more_samples_than_there_are_rows_are_noted(checked, tmp_path: Path) -> None:
+    write(tmp_path / "few.jsonl", good_rows())
+    info = {"few": {"file_name": "few.jsonl", "num_samples": 500}}
+    (tmp_path / "dataset_info.json").write_text(json.dumps(info), encoding="utf-8")
+    (found,) = checked(dataset="few", dataset_dir=str(tmp_path)).findings
+    assert (found.id, found.severity, found.values) == ("data.fewer-samples", "note", {"wanted": 500, "found": 240})
+
+
 def test_copies_on_both_sides_of_a_split_are_a_leak(checked) -> None:
     assert "data.leak" in ids(checked([*good_rows(60), *good_rows(60)], val_size=0.3))
 

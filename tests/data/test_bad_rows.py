@@ -144,8 +144,8 @@ FILES = [
     ("train.jsonl", b"instruction,output\nq,a\n", "data.not-json"),
     ("train.jsonl", "问题".encode("utf-16"), "data.utf16"),
     ("train.jsonl", b"\x1f\x8b\x08\x00\x00", "data.not-json"),
-    ("train.csv", b"instruction,output\nq,a\n", "data.file-type"),
-    ("train.parquet", b"PAR1", "data.file-type"),
+    ("train.xls", b"instruction,output\nq,a\n", "data.file-type"),
+    ("train.parquet", b"PAR1", "data.damaged-table"),
 ]
 
 

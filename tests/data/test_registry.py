@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from llama_factory.data import registry
+from llama_factory.data.splits import Wanted
 from llama_factory.errors import LlamaFactoryError
 
 ROW = {"instruction": "hello", "output": "hi there"}
@@ -188,21 +189,84 @@ def test_a_role_that_the_tags_replaced_is_unknown(desk) -> None:
     assert "kunde" in error.letter()
 
 
-@pytest.mark.parametrize("key", registry.KEYS_PLANNED)
-def test_a_key_that_is_not_built_is_refused_by_that_word(desk, key) -> None:
-    desk.write("rows.json", [ROW])
-    desk.register(mine={"file_name": "rows.json", key: True})
+@pytest.mark.parametrize(
+    ("key", "id"),
+    [("script_url", "data.script"), ("om_hub_url", "data.openmind")],
+)
+def test_a_source_that_cannot_be_used_is_refused_with_its_reason(desk, key, id) -> None:
+    desk.register(mine={key: "owner/name"})
     error = refused(desk)
-    assert (error.id, error.exit_code) == ("data.key-planned", 3)
-    assert f"`{key}` is not built yet" in error.letter()
-    assert "尚未实现" in error.letter("zh")
+    assert (error.id, error.exit_code) == (id, 3)
+    assert "file_name" in error.letter()
 
 
-@pytest.mark.parametrize("column", registry.COLUMNS_PLANNED)
-def test_a_column_that_is_not_built_is_refused_by_that_word(desk, column) -> None:
+def test_a_file_beside_a_source_that_cannot_be_used_is_read(desk) -> None:
     desk.write("rows.json", [ROW])
-    desk.register(mine={"file_name": "rows.json", "columns": {column: "x"}})
-    assert f"`{column}` is not built yet" in refused(desk).letter()
+    desk.register(mine={"script_url": "x", "om_hub_url": "owner/name", "file_name": "rows.json"})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+@pytest.mark.parametrize(
+    ("environ", "entry", "expected"),
+    [
+        ({}, {"hf_hub_url": "a/b", "ms_hub_url": "c/d"}, ("hf", "a/b")),
+        ({"USE_MODELSCOPE_HUB": "1"}, {"hf_hub_url": "a/b", "ms_hub_url": "c/d"}, ("ms", "c/d")),
+        ({"USE_MODELSCOPE_HUB": "1"}, {"hf_hub_url": "a/b"}, ("hf", "a/b")),
+        ({}, {"ms_hub_url": "c/d", "om_hub_url": "e/f"}, ("ms", "c/d")),
+        ({}, {"cloud_file_name": "s3://bucket/rows.jsonl", "file_name": "x.json"}, ("cloud", "s3://bucket/rows.jsonl")),
+        ({}, {"hf_hub_url": "a/b", "cloud_file_name": "s3://bucket/rows.jsonl"}, ("hf", "a/b")),
+    ],
+)
+def test_where_several_sources_are_named_the_first_usable_one_is_taken(desk, environ, entry, expected) -> None:
+    desk.register(mine={**entry, "split": "train", "subset": "main", "folder": "en", "ranking": True, "num_samples": 3})
+    found = registry.find("mine", str(desk.folder), environ)
+    assert (found.place, found.address) == expected
+    assert found.wanted == Wanted("main", "train", "en")
+    assert (found.ranking, found.num_samples) == (True, 3)
+
+
+def test_a_name_with_an_owner_is_a_hubs_unless_a_folder_or_an_ending_says_that_a_file_is_meant(desk) -> None:
+    assert registry.find("owner/name", str(desk.folder), {}).place == "hf"
+    assert registry.find("owner/name", str(desk.folder), {"USE_MODELSCOPE_HUB": "true"}).place == "ms"
+    assert registry.find("imdb", "ONLINE", {}).place == "hf"
+    desk.write("inner/rows.json", [ROW])
+    for name in ("inner/rowz", "owner/name.csv", "./name", "a/b/c"):
+        with pytest.raises(LlamaFactoryError) as caught:
+            registry.find(name, str(desk.folder), {})
+        assert caught.value.id == "data.no-such-file"
+
+
+def test_the_first_samples_are_read_and_too_few_are_said(desk, question) -> None:
+    desk.write("rows.jsonl", [question(number) for number in range(5)])
+    desk.register(mine={"file_name": "rows.jsonl", "num_samples": 2})
+    assert desk.trained(desk.prepare("mine").train) == ["a0 a0 <stop >", "a1 a1 <stop >"]
+    desk.register(mine={"file_name": "rows.jsonl", "num_samples": 9})
+    prepared = desk.prepare("mine")
+    assert len(prepared.train) == 5
+    (note,) = [one for one in prepared.summary.findings if one.id == "data.fewer-samples"]
+    assert note.values == {"wanted": 9, "found": 5}
+    assert not [one for one in desk.prepare("mine", max_samples=3).summary.findings if one.id == note.id]
+
+
+def test_ranking_says_that_rows_are_pairs_and_rows_that_are_none_are_refused(desk) -> None:
+    pair = {"instruction": "q", "chosen": "good", "rejected": "bad"}
+    for rows, id in (([pair], "data.other-stage"), ([ROW], "data.column-nowhere")):
+        desk.write("rows.json", rows)
+        desk.register(mine={"file_name": "rows.json", "ranking": True})
+        assert refused(desk).id == id
+    desk.register(mine={"file_name": "rows.json", "ranking": False})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
+
+
+@pytest.mark.parametrize("key", ["subset", "folder", "split"])
+def test_a_part_of_a_single_file_cannot_be_chosen(desk, key) -> None:
+    desk.write("rows.json", [ROW])
+    desk.register(mine={"file_name": "rows.json", key: "test"})
+    error = refused(desk)
+    assert error.id == "data.key-only-hub"
+    assert f"`{key}`" in error.letter()
+    desk.register(mine={"file_name": "rows.json", "split": "train"})
+    assert desk.texts(desk.prepare("mine").train) == [SAID]
 
 
 @pytest.mark.parametrize(
@@ -212,7 +276,7 @@ def test_a_column_that_is_not_built_is_refused_by_that_word(desk, column) -> Non
         ({"file_name": "rows.json", "columns": {"promt": "q"}}, "data.key-unknown", "(`prompt`?)"),
         ({"file_name": "rows.json", "tags": {"usertag": "q"}}, "data.key-unknown", "(`user_tag`?)"),
         ({"file_name": "rows.json", "formatting": "sharegtp"}, "data.formatting-unknown", "(`sharegpt`?)"),
-        ({"file_name": "rows.json", "formatting": ["alpaca"]}, "data.formatting-unknown", "alpaca"),
+        ({"file_name": "rows.json", "formatting": ["alpaca"]}, "data.key-type", "array"),
         ({"file_name": "rows.json", "columns": ["prompt"]}, "data.key-type", "array"),
         ({"file_name": "rows.json", "columns": {"prompt": 3}}, "data.key-type", "number"),
         ({"file_name": "rows.json", "tags": {"user_tag": ""}}, "data.key-type", "string"),
@@ -229,10 +293,18 @@ def test_a_column_that_is_not_built_is_refused_by_that_word(desk, column) -> Non
             "prompt",
         ),
         ({"formatting": "alpaca"}, "data.no-file-name", "file_name"),
-        ({"file_name": 3}, "data.no-file-name", "file_name"),
+        ({"file_name": ""}, "data.no-file-name", "hf_hub_url"),
+        ({"file_name": 3}, "data.key-type", "string"),
+        ({"file_name": "rows.json", "ranking": "yes"}, "data.key-type", "boolean"),
+        ({"file_name": "rows.json", "subset": 3}, "data.key-type", "string"),
+        ({"file_name": "rows.json", "num_samples": "3"}, "data.key-type", "number"),
+        ({"file_name": "rows.json", "num_samples": 0}, "data.num-samples", "`num_samples`"),
+        ({"file_name": "rows.json", "num_samples": 2.5}, "data.num-samples", "2.5"),
+        ({"hf_hub_ulr": "a/b"}, "data.key-unknown", "(`hf_hub_url`?)"),
+        ({"file_name": "rows.json", "ranking": True, "columns": {"kto_tag": "x"}}, "data.two-judgements", "kto_tag"),
         ([], "data.entry-shape", "array"),
         ({"file_name": "rowz.json"}, "data.no-file", "(`rows.json`?)"),
-        ({"file_name": "."}, "data.is-a-folder", "folder"),
+        ({"file_name": "rows.xls"}, "data.no-file", "(`rows.json`?)"),
     ],
 )
 def test_a_wrong_entry_is_refused_with_its_place(desk, entry, id, says) -> None:
@@ -254,7 +326,3 @@ def test_a_broken_registry_is_named_with_its_line(desk) -> None:
     assert refused(desk).id == "data.registry-shape"
     desk.write("dataset_info.json", b"\xff\xfe{}")
     assert refused(desk).id == "data.not-utf8"
-
-
-def test_hubs_are_refused_by_that_word(desk) -> None:
-    assert refused(desk, "x", dataset_dir="ONLINE").id == "data.hub-not-built"

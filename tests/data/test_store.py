@@ -294,5 +294,5 @@ def test_two_processes_at_once_end_with_one_whole_store(desk, question) -> None:
 def test_the_meta_file_is_plain_json_without_machine_facts(desk, question) -> None:
     desk.store([question(1)])
     meta = json.loads((store_folder(desk) / "meta.json").read_text())
-    assert set(meta) == {"file", "key", "account", "content"}
+    assert set(meta) == {"file", "files", "key", "account", "content"}
     assert meta["file"] == "train.jsonl"

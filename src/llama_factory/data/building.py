@@ -15,11 +15,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
 
+from llama_factory.data import sources
 from llama_factory.data.blocks import blocks
 from llama_factory.data.fitting import Fitting, fit, trained
 from llama_factory.data.formats import SAMPLE, Converter, choose, expect
 from llama_factory.data.learning import Learned, learner
-from llama_factory.data.reading import Row, read_rows
+from llama_factory.data.reading import Row
 from llama_factory.data.registry import Entry, bad_column
 from llama_factory.data.summary import LISTED, Account, as_finding
 from llama_factory.data.thoughts import faults
@@ -128,7 +129,7 @@ def _build(
     sample = first_rows(rows, entry, options)
     converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
     tally = Tally()
-    with PartWriter(folder) as writer:
+    with PartWriter(folder, [file.shown for file in entry.files]) as writer:
         for chunk in chunks(chain(sample, rows), converter, options, tally):
             render_chunk(chunk, renderer, options, tally, writer)
             progress(tally.read)
@@ -139,13 +140,13 @@ def _build(
         _refuse_unseen_columns(entry, converter, tally)
         if writer.rows == 0:
             raise _nothing_left(entry, options, read=tally.read, bad=tally.bad, lost=tally.lost, longest=tally.longest)
-        account = _account(entry, converter, tally, writer.rows)
+        account = _account(entry, converter, options, tally, writer.rows)
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
 
 def rows_of(entry: Entry, options: Options) -> Generator[Row | DataError, None, None]:
     """The rows of a data set that the run takes, in order. Closing it closes the file."""
-    with closing(read_rows(entry.path, entry.shown)) as rows:
+    with closing(sources.rows(entry)) as rows:
         yield from islice(rows, options.max_samples)
 
 
@@ -313,8 +314,11 @@ def _refuse_unseen_columns(entry: Entry, converter: Converter, tally: Tally) -> 
             raise bad_column(entry, role, column, tally.keys)
 
 
-def _account(entry: Entry, converter: Converter, tally: Tally, kept: int) -> Account:
-    notes = []
+def _account(entry: Entry, converter: Converter, options: Options, tally: Tally, kept: int) -> Account:
+    notes = list(entry.notes)
+    if entry.num_samples is not None and tally.read < min(entry.num_samples, options.max_samples or tally.read + 1):
+        values = {"wanted": entry.num_samples, "found": tally.read}
+        notes.append(Finding("data.fewer-samples", "note", entry.shown, values))
     seen = ((tally.first_placeholder, tally.placeholders), (tally.first_odd_thought, tally.odd_thoughts))
     for first, count in seen:
         if first is not None:

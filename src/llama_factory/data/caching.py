@@ -23,8 +23,8 @@ from pathlib import Path
 
 from llama_factory import storage
 from llama_factory.data.building import Options, Renders, build, several
-from llama_factory.data.reading import check_file
 from llama_factory.data.registry import Entry
+from llama_factory.data.sources import fetch
 from llama_factory.data.store import Part
 from llama_factory.data.summary import Account, Found
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, MachineError
@@ -50,7 +50,7 @@ def open_or_build(
 ) -> Opened:
     """The rows of one data set. A store that was built while skipping bad rows serves `on_bad_row: error` too:
     it remembers them, and says them."""
-    check_file(entry.path, entry.shown)
+    entry = fetch(entry, cache)
     before = _stamp(entry)
     key = key_of(entry, renderer, options, cache)
     place = _place(entry, cache)
@@ -83,8 +83,9 @@ def open_or_build(
 def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> dict[str, Value]:
     """Everything that shapes the rows, under the names that a person is told when one of them changed."""
     return {
-        "file": storage.file_digest(entry.path, cache=cache),
+        "file": _content(entry, cache),
         "path": entry.shown,
+        "revision": entry.revision,
         "dataset_info.json": entry.said,
         "template or tokenizer": renderer.fingerprint,
         "cutoff_len": options.cutoff_len,
@@ -96,13 +97,19 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
     }
 
 
+def _content(entry: Entry, cache: Path) -> str:
+    """What stands in the files, and of several also their names and their order."""
+    found = {f"{at}:{file.shown}": storage.file_digest(file.path, cache=cache) for at, file in enumerate(entry.files)}
+    return storage.digest(found) if len(found) > 1 else next(iter(found.values()))
+
+
 def code_digest() -> str:
     """The source that makes rows and words: what other code made is not taken for what this one makes."""
     seal = hashlib.sha256()
     package = resources.files("llama_factory")
     for room in ("data", "render", "errors/letters"):
         for file in sorted(package.joinpath(room).iterdir(), key=lambda file: file.name):
-            if file.name.endswith(".py"):
+            if file.name.endswith((".py", ".json")):
                 seal.update(f"{room}/{file.name}".encode() + b"\0" + file.read_bytes())
     return seal.hexdigest()
 
@@ -150,13 +157,13 @@ def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _change(name: str, old: object, new: object) -> str:
-    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "stage", "path")
+    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "stage", "path", "revision")
     return f"{name} {old} -> {new}" if short else name
 
 
 def _place(entry: Entry, cache: Path) -> Path:
-    real = os.path.realpath(entry.path)
-    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", entry.path.stem)[:40]
+    real = f"{entry.place}:{entry.address}" if entry.address else os.path.realpath(entry.path)
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", Path(entry.address or entry.path).stem)[:40]
     return cache / "tokens" / f"{stem}-{hashlib.sha256(os.fsencode(real)).hexdigest()[:12]}"
 
 
@@ -171,9 +178,13 @@ def _prune(place: Path, newest: Path) -> None:
         storage.remove_directory(folder)
 
 
-def _stamp(entry: Entry) -> tuple[int, int, int]:
-    try:
-        facts = entry.path.stat()
-    except OSError:
-        return (0, 0, 0)
-    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+def _stamp(entry: Entry) -> tuple[tuple[int, int, int], ...]:
+    found = []
+    for file in entry.files:
+        try:
+            facts = file.path.stat()
+        except OSError:
+            found.append((0, 0, 0))
+        else:
+            found.append((facts.st_ino, facts.st_size, facts.st_mtime_ns))
+    return tuple(found)

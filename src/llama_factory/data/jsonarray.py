@@ -25,9 +25,11 @@ NEAR_THE_END = 16
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def array_rows(file: BinaryIO, shown: str, max_row_chars: int) -> Iterator[tuple[Origin, Json] | DataError]:
-    """The elements in order."""
-    text = _Window(file, shown, max_row_chars)
+def array_rows(
+    file: BinaryIO, shown: str, max_row_chars: int, offset: int = 0
+) -> Iterator[tuple[Origin, Json] | DataError]:
+    """The elements in order. offset: how many bytes of the file have been read already."""
+    text = _Window(file, shown, max_row_chars, offset)
     parser = Parser()
     text.step(1)  # the bracket
     number = 0
@@ -54,12 +56,12 @@ def array_rows(file: BinaryIO, shown: str, max_row_chars: int) -> Iterator[tuple
 class _Window:
     """The part of the file that is in memory, the place in it, and the line that this place is on."""
 
-    def __init__(self, file: BinaryIO, shown: str, max_row_chars: int) -> None:
+    def __init__(self, file: BinaryIO, shown: str, max_row_chars: int, offset: int) -> None:
         self._file = file
         self._shown = shown
         self._limit = max_row_chars
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._bytes_read = file.tell()
+        self._bytes_read = offset
         self._text = ""
         self._at = 0
         self._ended = False

@@ -99,3 +99,9 @@ def strings(value: Json) -> Iterator[str]:
 def not_utf8(where: object, problem: UnicodeDecodeError, offset: int) -> DataError:
     """`offset` counts bytes from the start of the file."""
     return DataError("data.not-utf8", where=where, offset=offset, byte=f"0x{problem.object[problem.start]:02x}")
+
+
+def type_name(value: object) -> str:
+    """JSON's word for a value's type; tables have bytes beside those."""
+    names = {dict: "object", list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return "bytes" if isinstance(value, bytes) else names.get(type(value), "null")

@@ -24,6 +24,7 @@ from llama_factory.data.mixing import mix
 from llama_factory.data.packing import Packs, pack
 from llama_factory.data.registry import find
 from llama_factory.data.sizing import packs_rows, seed_of
+from llama_factory.data.sources import fetch
 from llama_factory.data.store import Part, TokenStore
 from llama_factory.data.summary import (
     Account,
@@ -172,6 +173,7 @@ class _Desk:
 
     def __init__(self, run: Run, renderer: Renders, cache: Path, say: Say, language: Language) -> None:
         self._dataset_dir = run.data.dataset_dir
+        self._token = run.model.hf_hub_token
         self._on_too_long = run.data.on_too_long
         self._renderer = renderer
         self._cache = cache
@@ -185,7 +187,7 @@ class _Desk:
         for name in names:
             if names.count(name) > 1:
                 raise InputError("data.named-twice", where="dataset", name=name)
-            entry = find(name, self._dataset_dir)
+            entry = fetch(find(name, self._dataset_dir), self._cache, self._token)
             opened = open_or_build(entry, self._renderer, self._options, self._cache, self._progress(entry.shown))
             self._refuse_loss(opened.account)
             parts.append(opened.part)

@@ -11,9 +11,9 @@ A folder holds
     messages.npy   int16    the message each token came from, or -1 for the template
     offsets.npy    int64    row r is tokens offsets[r] to offsets[r+1]
     supervised.npy float64  sum of the weights of each row
-    origins.npy    int64    line or record number of each row in the file that `meta.json` names
+    origins.npy    int64    line or record number of each row, and above ROW_BITS the number of its file
     media.npy      records  row, kind, start, end, digest of every media span
-    meta.json               what shaped the rows, and what was found on the way
+    meta.json               the names of the files, what shaped the rows, and what was found on the way
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ from numpy.typing import NDArray
 
 from llama_factory.errors import DataError
 from llama_factory.records import MediaSpan, Origin
+
+ROW_BITS = 40
+"""Bits of an origin that are the row; those above are the place of its file in `meta.json`."""
 
 KINDS = ("image", "audio", "video")
 MEDIA = np.dtype([("row", "<i8"), ("kind", "u1"), ("start", "<i8"), ("end", "<i8"), ("digest", "S64")])
@@ -87,6 +90,11 @@ class Part:
     def rows(self) -> int:
         return int(self.origin_R.size)
 
+    def origin(self, row: int) -> Origin:
+        number, at = divmod(int(self.origin_R[row]), 1 << ROW_BITS)
+        files = self.meta.get("files") or [self.meta["file"]]
+        return Origin(str(files[number]), at)
+
     def _misfit(self) -> str:
         tokens = self.ids_T.size
         if not isinstance(self.meta, dict):
@@ -131,13 +139,13 @@ class TokenStore:
             ids_T=part.ids_T[start:end],
             weight_T=part.weight_T[start:end],
             message_T=part.message_T[start:end],
-            origin=Origin(str(part.meta["file"]), int(part.origin_R[local])),
+            origin=part.origin(local),
             media=_media(part, local) if part.media.size else (),
         )
 
     def origin(self, number: int) -> Origin:
         part, local = self._find(number)
-        return Origin(str(part.meta["file"]), int(part.origin_R[local]))
+        return part.origin(local)
 
     def tokens_of(self, number: int) -> NDArray[np.int32]:
         """The tokens of one row, and nothing else of it."""
@@ -153,7 +161,7 @@ class TokenStore:
         return np.concatenate(found)[self._index_R]
 
     def origins(self) -> NDArray[np.int64]:
-        """R x 2: the part and the line or record of every row; rows cut from one record share them."""
+        """R x 2: the part and the stored origin of every row; rows cut from one record share them."""
         part_R = np.repeat(np.arange(len(self._parts)), np.diff(self._starts))
         row_R = np.concatenate([part.origin_R for part in self._parts])
         return np.stack([part_R, row_R], axis=1)[self._index_R]

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from llama_factory.data.store import KINDS, MEDIA
+from llama_factory.data.store import KINDS, MEDIA, ROW_BITS
 from llama_factory.records import Rendered
 
 
@@ -57,8 +57,11 @@ class GrowingArray:
 class PartWriter:
     """Fills one folder. Use as a context manager: leaving without `finish` closes the files and no more."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, files: Sequence[str] = ()) -> None:
+        """files: the names that origins may have; a row's origin is stored as its row and the number of its file."""
         self._folder = folder
+        self._files = tuple(files)
+        self._file_bits = {name: number << ROW_BITS for number, name in enumerate(files)}
         self._ids = GrowingArray(folder / "ids.npy", np.int32)
         self._weights = GrowingArray(folder / "weights.npy", np.float32)
         self._messages = GrowingArray(folder / "messages.npy", np.int16)
@@ -95,7 +98,7 @@ class PartWriter:
         self._messages.append(np.concatenate([row.message_T for row in rows]))
         self._offsets.append(np.append(start_R[1:], ids_T.size) + before)
         self._supervised.append(np.add.reduceat(weight_T.astype(np.float64), start_R))
-        self._origins.append(np.array([row.origin.row for row in rows], dtype=np.int64))
+        self._origins.append(np.array([self._origin(row) for row in rows], dtype=np.int64))
         self._append_media(rows, first_row)
         length_R = np.diff(np.append(start_R, ids_T.size))
         for seal, array, dtype in zip(self._seals, (length_R, ids_T, weight_T), ("<i8", "<i4", "<f4"), strict=True):
@@ -105,8 +108,13 @@ class PartWriter:
         for array in self._arrays():
             array.close()
         content = hashlib.sha256(b"".join(seal.digest() for seal in self._seals)).hexdigest()
-        text = json.dumps({**meta, "content": content}, ensure_ascii=True, indent=1, allow_nan=False)
+        text = json.dumps(
+            {**meta, "files": self._files, "content": content}, ensure_ascii=True, indent=1, allow_nan=False
+        )
         (self._folder / "meta.json").write_text(text, encoding="utf-8")
+
+    def _origin(self, row: Rendered) -> int:
+        return row.origin.row | (self._file_bits[row.origin.file] if self._files else 0)
 
     def _append_media(self, rows: Sequence[Rendered], first_row: int) -> None:
         spans = [

@@ -21,8 +21,8 @@ class Data(Section):
 
     dataset: Annotated[tuple[str, ...], Names(paths=True)] = key(
         (),
-        en="What is learned from: names in dataset_info.json, or paths of .json and .jsonl files.",
-        zh="训练数据：dataset_info.json 中的名称，或 .json、.jsonl 文件的路径。",
+        en="What is learned from: names in dataset_info.json, paths of files or folders, or owner/name on a hub.",
+        zh="训练数据：dataset_info.json 中的名称、文件或文件夹的路径，或 Hub 上的 所有者/名称。",
         starter="identity",
     )
     eval_dataset: Annotated[tuple[str, ...], Names(paths=True)] = key(
@@ -32,8 +32,10 @@ class Data(Section):
     )
     dataset_dir: Annotated[str, Path()] = key(
         "data",
-        en="The folder with dataset_info.json and the files that it names.",
-        zh="dataset_info.json 及其所列文件所在的文件夹。",
+        en="The folder with dataset_info.json and the files that it names. ONLINE: names are a hub's. "
+        "REMOTE:owner/name: the registry of a hub's data set.",
+        zh="dataset_info.json 及其所列文件所在的文件夹。ONLINE：名称均为 Hub 上的。"
+        "REMOTE:所有者/名称：使用 Hub 数据集中的登记表。",
     )
     eval_on_each_dataset: Annotated[bool, Flag()] = key(
         False,

@@ -17,9 +17,9 @@ _FILE_ZH = "请从数据来源重新生成该文件。"
 _RUN: dict[str, Letter] = {
     "data.no-dataset": Letter(
         en="no data set is named.",
-        en_cure="Give `dataset:` a name of dataset_info.json or the path of a .json or .jsonl file.",
+        en_cure="Give `dataset:` a name of dataset_info.json, the path of a file or folder, or a hub's `owner/name`.",
         zh="未指定数据集。",
-        zh_cure="请在 `dataset:` 中填写 dataset_info.json 里的名称，或 .json、.jsonl 文件的路径。",
+        zh_cure="请在 `dataset:` 中填写 dataset_info.json 里的名称、文件或文件夹的路径，或 Hub 上的 `所有者/名称`。",
     ),
     "data.named-twice": Letter(
         en="the data set `{name}` is named twice.",
@@ -58,17 +58,11 @@ _RUN: dict[str, Letter] = {
         zh="应得到 {expected} 行渲染结果，实际为 {found} 行。",
         zh_cure="这是程序自身的错误，请反馈。",
     ),
-    "data.hub-not-built": Letter(
-        en="data sets of a hub (`{found}`) are not built yet.",
-        en_cure="Download the data set as .json or .jsonl, and give the path of the file as `dataset:`.",
-        zh="尚未实现从 Hub 读取数据集（`{found}`）。",
-        zh_cure="请先将数据集下载为 .json 或 .jsonl，并在 `dataset:` 中填写文件路径。",
-    ),
     "data.unknown-name": Letter(
         en="no data set is named `{name}`{hint}, neither in {registry} nor among the ones that come with the program.",
-        en_cure="Known names: {known}. A path that ends in .json or .jsonl needs no name.",
+        en_cure="Known names: {known}. The path of a file or folder and a hub's `owner/name` need no name.",
         zh="找不到名为 `{name}` 的数据集{hint}：{registry} 与程序自带的数据集中都没有。",
-        zh_cure="已知名称：{known}。以 .json 或 .jsonl 结尾的路径无需注册名称。",
+        zh_cure="已知名称：{known}。文件或文件夹的路径、Hub 上的 `所有者/名称` 无需注册。",
     ),
     "data.no-such-file": Letter(
         en="there is no file `{name}`{hint}, neither here nor in `{folder}`.",
@@ -97,12 +91,6 @@ _REGISTRY: dict[str, Letter] = {
         zh="应为对象，实际为 {found}。",
         zh_cure='请在名称后写 `{{"file_name": "my_data.json"}}`。',
     ),
-    "data.key-planned": Letter(
-        en="`{key}` is not built yet.",
-        en_cure="Remove it, or use a data set that does without it.",
-        zh="`{key}` 尚未实现。",
-        zh_cure="请删除该键，或改用不需要它的数据集。",
-    ),
     "data.key-unknown": Letter(
         en="`{key}`{hint} is not a key here.",
         en_cure="Known keys: {known}.",
@@ -116,10 +104,10 @@ _REGISTRY: dict[str, Letter] = {
         zh_cure="请在 dataset_info.json 中修正该值。",
     ),
     "data.no-file-name": Letter(
-        en="the entry names no file.",
-        en_cure="Give it a `file_name`, relative to the folder of dataset_info.json.",
-        zh="该条目没有指定文件。",
-        zh_cure="请填写 `file_name`，路径相对于 dataset_info.json 所在的文件夹。",
+        en="the entry does not say where its rows lie.",
+        en_cure="Give it a `file_name`, relative to the folder of dataset_info.json, or another of: {known}.",
+        zh="该条目没有指明数据的位置。",
+        zh_cure="请填写 `file_name`（相对于 dataset_info.json 所在的文件夹），或其他键：{known}。",
     ),
     "data.formatting-unknown": Letter(
         en="`formatting: {found}`{hint} is not known.",
@@ -163,23 +151,11 @@ _FILES: dict[str, Letter] = {
         zh="文件不存在{hint}。",
         zh_cure="请检查 dataset_info.json 中的 `file_name`，或将文件放到该位置。",
     ),
-    "data.is-a-folder": Letter(
-        en="expected a file, found a folder.",
-        en_cure="Name one .json or .jsonl file in it; several are named one by one in `dataset:`.",
-        zh="应为文件，实际为文件夹。",
-        zh_cure="请指定其中的 .json 或 .jsonl 文件；多个文件请在 `dataset:` 中逐一列出。",
-    ),
     "data.unreadable": Letter(
         en="the file cannot be read: {reason}.",
         en_cure="Check its permissions, then give the same command again.",
         zh="无法读取该文件：{reason}。",
         zh_cure="请检查文件权限，然后重新执行同一命令。",
-    ),
-    "data.file-type": Letter(
-        en="files of the type `{suffix}` are not built yet.",
-        en_cure="Write the rows as .jsonl (one object a line) or .json (an array of objects).",
-        zh="尚未支持 `{suffix}` 类型的文件。",
-        zh_cure="请将数据写成 .jsonl（每行一个对象）或 .json（对象数组）。",
     ),
     "data.empty-file": Letter(
         en="the file is empty.",
