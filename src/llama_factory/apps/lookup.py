@@ -119,10 +119,17 @@ def list_(words: Sequence[str], screen: Screen, environ: Environ) -> int:
     return 0
 
 
-def templates() -> list[tuple[str, ...]]:
-    from llama_factory.render import template_names
+def templates(language: Language) -> list[tuple[str, ...]]:
+    """Name, what ends an answer, whether it thinks, whether it has a form for tools."""
+    from llama_factory.render.templates import TEMPLATES, template_names
 
-    return [(name,) for name in template_names()]
+    rows: list[tuple[str, ...]] = []
+    for name in template_names():
+        form = TEMPLATES[name][0]
+        stops = " ".join(form.stops).replace("{eos}", said("list.end-of-text", language))
+        tools = said("list.tools", language) if form.tools else ""
+        rows.append((name, stops, said(f"list.thinking.{form.thinking}", language), tools))
+    return rows
 
 
 def datasets(folder: str = "data") -> list[tuple[str, ...]]:
@@ -167,7 +174,7 @@ def models(folder: Path = Path("models")) -> list[tuple[str, ...]]:
 
 
 MAKERS: Mapping[str, Callable[[Language], list[tuple[str, ...]]]] = {
-    "templates": lambda _: templates(),
+    "templates": templates,
     "datasets": lambda _: datasets(),
     "methods": methods,
     "models": lambda _: models(),

@@ -30,18 +30,52 @@ LETTERS: dict[str, Letter] = {
         zh_cure="模型只会把它们当作普通字符。请使用与该模型匹配的模板。",
     ),
     "render.template-mismatch": Letter(
-        en="template '{template}' does not write what this model was trained with.\n"
-        "  the template: {ours}\n  the model:    {theirs}",
+        en="template '{template}' does not write what this model was trained with. After {before} the next token is\n"
+        "  in the template: {ours}\n  in the model's:  {theirs}",
         en_cure="Leave `template` out to use the model's own. If you want the other one all the same, "
         "set `allow_template_mismatch: true`.",
-        zh="模板 '{template}' 与该模型训练时使用的格式不同。\n  模板:{ours}\n  模型:{theirs}",
+        zh="模板 '{template}' 与该模型训练时使用的格式不同。在 {before} 之后的下一个 token 是\n"
+        "  模板:{ours}\n  模型:{theirs}",
         zh_cure="删去 `template` 即使用模型自带的模板;若确实要使用另一个模板,请设置 `allow_template_mismatch: true`。",
     ),
     "render.template-mismatch-allowed": Letter(
-        en="template '{template}' differs from the model's own ({ours} against {theirs}), as you allowed.",
+        en="template '{template}' differs from the model's own, as you allowed: after {before} it writes the token "
+        "{ours} and the model's own {theirs}.",
         en_cure="Serve the model with the template saved beside the weights, not with its old one.",
-        zh="模板 '{template}' 与模型自带的不同({ours} 对 {theirs}),已按您的设置放行。",
+        zh="模板 '{template}' 与模型自带的不同,已按您的设置放行:在 {before} 之后它写 token {ours},"
+        "模型自带的写 {theirs}。",
         zh_cure="部署时请使用与权重一同保存的模板,而不是模型原来的模板。",
+    ),
+    "render.system-only-named": Letter(
+        en="template '{template}' has the model's own turns, and a place for a system text, which the model's own "
+        "template has not: the named one is used.",
+        en_cure="It is saved with the result. Leave `template` out to have rows with a system text refused.",
+        zh="模板 '{template}' 的对话格式与模型一致,并且能写入系统提示,而模型自带的模板不能:将使用指定的模板。",
+        zh_cure="该模板会与结果一同保存。删去 `template` 则会拒绝含系统提示的数据。",
+    ),
+    "render.thoughts-differ-own": Letter(
+        en="template '{template}' writes the model's own turns, but thoughts in another way; the model's own is used.",
+        en_cure="Nothing to do: thoughts are written as this model knows them.",
+        zh="模板 '{template}' 的对话格式与模型一致,但思考内容的写法不同;将使用模型自带的写法。",
+        zh_cure="无需处理:思考内容将按该模型熟悉的形式书写。",
+    ),
+    "render.thoughts-differ-named": Letter(
+        en="template '{template}' writes the model's own turns, but thoughts in another way; the named one is used.",
+        en_cure="Leave `template` out to write thoughts as the model's own template does.",
+        zh="模板 '{template}' 的对话格式与模型一致,但思考内容的写法不同;将使用指定的模板。",
+        zh_cure="删去 `template` 即按模型自带的模板书写思考内容。",
+    ),
+    "render.tools-differ-own": Letter(
+        en="template '{template}' writes the model's own turns, but tools in another way; the model's own is used.",
+        en_cure="Nothing to do: rows with tools are written as this model knows them.",
+        zh="模板 '{template}' 的对话格式与模型一致,但工具的写法不同;将使用模型自带的写法。",
+        zh_cure="无需处理:含工具的数据将按该模型熟悉的形式书写。",
+    ),
+    "render.tools-differ-named": Letter(
+        en="template '{template}' writes the model's own turns, but tools in another way; the named one is used.",
+        en_cure="Leave `template` out to write tools as the model's own template does.",
+        zh="模板 '{template}' 的对话格式与模型一致,但工具的写法不同;将使用指定的模板。",
+        zh_cure="删去 `template` 即按模型自带的模板书写工具。",
     ),
     "render.default-system-differs": Letter(
         en="template '{template}' has the model's own turns but another default system text: {system}",

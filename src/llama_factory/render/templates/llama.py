@@ -1,7 +1,7 @@
 """Llama and Mistral: `[INST]`, then headers.
 
-Llama 3 writes a call as one JSON object (several as a list) and reads results in the turn `ipython`; the functions stand
-in the system turn, introduced in our own words. Mistral has control tokens for all of it.
+Llama 3 writes a call as one JSON object (several as a list) and reads results in the turn `ipython`; the functions
+stand in the system turn, introduced in our own words. Mistral has control tokens for all of it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ LLAMA2 = turns(
     prompt="",
 )
 _IN_USER = "message['content'] + '\\n\\n'"
-LLAMA2 = Written(
-    LLAMA2.text.replace(_IN_USER, "'<<SYS>>\\n' + message['content'] + '\\n<</SYS>>\\n\\n'"), LLAMA2.stops
-)
+LLAMA2 = Written(LLAMA2.text.replace(_IN_USER, "'<<SYS>>\\n' + message['content'] + '\\n<</SYS>>\\n\\n'"), LLAMA2.stops)
 LLAMA2_ZH = LLAMA2.with_system("You are a helpful assistant. 你是一个乐于助人的助手。")
 
 _CALLS_ARE = (
@@ -62,7 +60,9 @@ _HEADERS = """\
 {%- endfor -%}
 {%- if add_generation_prompt -%}{{- BEGINassistantENDED -}}{%- endif -%}
 """
-_TOOLS = f"{{{{- {quoted(_CALLS_ARE)} -}}}}{{%- for tool in tools -%}}{{{{- '\\n\\n' + (tool | tojson) -}}}}{{%- endfor -%}}"
+_TOOLS = (
+    f"{{{{- {quoted(_CALLS_ARE)} -}}}}{{%- for tool in tools -%}}{{{{- '\\n\\n' + (tool | tojson) -}}}}{{%- endfor -%}}"
+)
 
 
 def _headers(begin: str, ended: str, stop: str) -> Written:
@@ -97,7 +97,8 @@ _DATED = """\
 {%- if add_generation_prompt -%}{{- '<|start_header_id|>assistant<|end_header_id|>\\n\\n' -}}{%- endif -%}
 """.replace("NO_ROLE", NO_ROLE)
 LLAMA31 = Written(_DATED, LLAMA3.stops, LLAMA3.markers)
-"""What Llama 3.1 and 3.3 bring themselves: a system turn with two dates, always."""
+LLAMA32 = Written(_DATED.replace("'26 Jul 2024'", "strftime_now('%d %b %Y')"), LLAMA3.stops, LLAMA3.markers)
+"""What Llama 3.1 to 3.3 bring themselves: a system turn with two dates, always; 3.2 writes today's."""
 
 _MISTRAL = """\
 {{- bos_token -}}
@@ -153,7 +154,7 @@ MISTRAL_SMALL = turns(
 LLAMA_FAMILY: dict[str, tuple[Written, ...]] = {
     "llama2": (LLAMA2,),
     "llama2_zh": (LLAMA2_ZH,),
-    "llama3": (LLAMA3, LLAMA31),
+    "llama3": (LLAMA3, LLAMA31, LLAMA32),
     "llama4": (LLAMA4,),
     "ministral": (MISTRAL_NEMO,),
     "mistral": (MISTRAL_V3, MISTRAL_V1, MISTRAL_NEMO),

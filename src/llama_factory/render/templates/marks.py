@@ -87,12 +87,8 @@ MOONLIGHT = KIMI.with_system("You are a helpful assistant provided by Moonshot-A
 
 MINICPM = turns(("<用户>", ""), ("<AI>", "{eos}"), system=("", ""), begin="{bos}", trim=True)
 
-OLMO = turns(
-    ("<|user|>\n", ""), ("<|assistant|>\n", "{eos}"), system=("<|system|>\n", ""), begin="{eos}", joint="\n"
-)
-OLMO2 = turns(
-    ("<|user|>\n", ""), ("<|assistant|>\n", "{eos}"), system=("<|system|>\n", ""), begin="{bos}", joint="\n"
-)
+OLMO = turns(("<|user|>\n", ""), ("<|assistant|>\n", "{eos}"), system=("<|system|>\n", ""), begin="{eos}", joint="\n")
+OLMO2 = turns(("<|user|>\n", ""), ("<|assistant|>\n", "{eos}"), system=("<|system|>\n", ""), begin="{bos}", joint="\n")
 
 OPENCHAT = turns(
     ("GPT4 Correct User: ", "<|end_of_turn|>"),

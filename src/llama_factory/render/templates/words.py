@@ -40,9 +40,7 @@ AQUILA = turns(
     "The assistant gives helpful, detailed, and polite answers to the human's questions.",
 )
 
-DEEPSEEK = turns(
-    ("User: ", "\n\n"), ("Assistant: ", "{eos}"), system=("", "\n\n"), begin="{bos}", prompt="Assistant:"
-)
+DEEPSEEK = turns(("User: ", "\n\n"), ("Assistant: ", "{eos}"), system=("", "\n\n"), begin="{bos}", prompt="Assistant:")
 
 DEEPSEEK_CODER = turns(
     ("### Instruction:\n", "\n"),

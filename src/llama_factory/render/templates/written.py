@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Thinking = Literal["never", "optional", "always"]
-"""Whether the family writes thoughts before an answer. Optional: `enable_thinking: false` asks for an answer without."""
+"""Whether the family thinks before an answer. Optional: `enable_thinking: false` asks for an answer without thoughts."""
 
 Around = tuple[str, str]
 """What stands before and after a role's words. `{bos}` and `{eos}` in it are the tokenizer's own tokens."""
@@ -57,8 +57,8 @@ def turns(
     """A family whose turns are its words between two marks.
 
     system "first user": its words stand at the beginning of the first user's turn, then `between`. prompt: what is
-    written for the model to go on, where it is not all that stands before an answer. joint: between two messages. end: after a finished conversation.
-    stop: what ends an answer, where it is not the first mark after it.
+    written for the model to go on, where it is not all that stands before an answer. joint: between two messages.
+    end: after a finished conversation. stop: what ends an answer, where it is not the first mark after it.
     """
     words = "message['content'] | trim" if trim else "message['content']"
     folded = system == "first user"
