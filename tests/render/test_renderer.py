@@ -9,7 +9,7 @@ from render_helpers import CHATML, write_tokenizer
 
 from llama_factory.errors import DataError, InputError, LlamaFactoryError
 from llama_factory.records import FROM_TEMPLATE, Conversation, Message, Origin
-from llama_factory.render import load_renderer, template_names
+from llama_factory.render import load_renderer
 
 ORIGIN = Origin("rows.jsonl", 7)
 
@@ -227,7 +227,9 @@ def test_a_template_with_other_control_tokens_is_refused_until_allowed(chatml_fo
     with pytest.raises(InputError) as caught:
         load_renderer(chatml_folder, template="alpaca")
     assert caught.value.id == "render.template-mismatch"
-    assert "###" in caught.value.letter() or "Below" in caught.value.letter()
+    letter = caught.value.letter()
+    assert f"the model's:  {load_renderer(chatml_folder).tokenizer.control['<|im_start|>']} '<|im_start|>'" in letter
+    assert "in the template: " in letter
     renderer = load_renderer(chatml_folder, template="alpaca", allow_mismatch=True)
     assert [finding.id for finding in renderer.notices] == ["render.template-mismatch-allowed"]
     assert "### Response:" in renderer.render(talk("Hello?", "Yes.")).text
@@ -247,26 +249,6 @@ def test_a_template_whose_markers_the_tokenizer_lacks_is_refused(base_folder) ->
     with pytest.raises(InputError) as caught:
         load_renderer(base_folder, template="llama3")
     assert "<|eot_id|>" in caught.value.letter()
-
-
-@pytest.mark.parametrize("name", template_names())
-def test_every_named_template_trains_answer_and_stop_and_begins_like_its_prompt(tmp_path, name) -> None:
-    from llama_factory.render.templates import TEMPLATES
-
-    count = 0
-    for number, variant in enumerate(TEMPLATES[name]):
-        control = [*variant.markers, "<s>", "</s>"]
-        folder = write_tokenizer(tmp_path / str(number), control=control, eos="</s>", bos="<s>")
-        renderer = load_renderer(folder, template=name)
-        assert renderer.notices == ()
-        conversation = talk("Hello?", "The answer.", "And?", "More.", system="Be kind.")
-        rendered = renderer.render(conversation)
-        stop = renderer.decode([renderer.stop_ids[0]], skip_control=False)
-        assert learned(renderer, rendered) == f"The answer.{stop}More.{stop}"
-        prompt = renderer.prompt(conversation.messages[:2])
-        assert rendered.ids_T[: len(prompt)].tolist() == prompt
-        count += 1
-    assert count == len(TEMPLATES[name]) >= 1
 
 
 def test_default_system_text_is_saved_with_the_template_and_plain_transformers_renders_it(

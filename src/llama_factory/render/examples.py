@@ -164,11 +164,24 @@ def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, ful
     if len(full) <= at or not _same(full, own, at) or full is own:
         longer = template.write(replace(so_far, messages=(*so_far.messages, next_turn)))
     if _same(longer, own, at):
-        limit = next((span.start for span in longer.spans if span.message > number), len(longer))
-        found = next(template.tokenizer.control_spellings(longer, at, limit), None)
+        found = _next_control(template, longer, at, number)
         if found is not None:
-            return longer.cut(0, found[1]), found[1]
+            return longer.cut(0, found), found
+    elif so_far.messages[-1].reasoning:  # left out as soon as somebody else speaks: asked of the answer without
+        silent = replace(so_far, messages=(*so_far.messages[:-1], replace(so_far.messages[-1], reasoning=None)))
+        longer = template.write(replace(silent, messages=(*silent.messages, next_turn)))
+        after = max((span.end for span in spans_of(longer, number)), default=len(longer))
+        found = _next_control(template, longer, after, number)
+        if found is not None and _same(longer, template.write(silent), after):
+            return join("", (own.cut(0, at), longer.cut(after, found))), at + found - after
     raise DataError("render.no-stop", where=so_far.origin, turn=number + 1, after=_short(plain(own)[at:]))
+
+
+def _next_control(template: Template, text: Traced, at: int, number: int) -> int | None:
+    """The end of the first control token between an answer and whatever another message says."""
+    limit = next((span.start for span in text.spans if span.message > number), len(text))
+    found = next(template.tokenizer.control_spellings(text, at, limit), None)
+    return None if found is None else found[1]
 
 
 def _drawn(template: Template, heard: Conversation, text: Traced, turns: tuple[Turn, ...], last: int) -> Drawn:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 Thinking = Literal["never", "optional", "always"]
-"""Whether the family thinks before an answer. Optional: `enable_thinking: false` asks for an answer without thoughts."""
+"""Whether the family thinks before an answer; optional: `enable_thinking: false` asks for none."""
 
 Around = tuple[str, str]
 """What stands before and after a role's words. `{bos}` and `{eos}` in it are the tokenizer's own tokens."""
