@@ -64,6 +64,12 @@ _CALLING = (
     {"role": "tool", "content": "a result", "name": _TOOL, "tool_call_id": "call00001"},
     _TURNS[1],
 )
+_ELSEWHERE: Sequence[tuple[Mapping[str, str], str, Sequence[Mapping[str, object]], Sequence[object] | None]] = (
+    ({"own": "render.thoughts-differ-own", "named": "render.thoughts-differ-named"}, _THOUGHT, _THINKING, None),
+    ({"own": "render.tools-differ-own", "named": "render.tools-differ-named"}, _TOOL, _CALLING, _TOOLS),
+)
+"""What is said of a difference by which of the two is used, the word that shows that a template has a form for such
+turns, the turns, and the tools."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +157,10 @@ def _elsewhere(
     Nothing where the model's own has no form for them: rows that need one are refused, one by one, with the reason.
     """
     said: list[Finding] = []
-    for what, word, turns, tools in (("thoughts", _THOUGHT, _THINKING, None), ("tools", _TOOL, _CALLING, _TOOLS)):
+    for ids, word, turns, tools in _ELSEWHERE:
         ours, theirs = (_sample(text, tokenizer, turns, tools) or "" for text in (variant.text, own))
         if ours != theirs and word in theirs and (used == "named" or word in ours):
-            said.append(Finding(f"render.{what}-differ-{used}", "note", str(tokenizer.folder), {"template": named}))
+            said.append(Finding(ids[used], "note", str(tokenizer.folder), {"template": named}))
     return tuple(said)
 
 
