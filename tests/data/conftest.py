@@ -65,6 +65,11 @@ class WordRenderer:
             origin=conversation.origin,
         )
 
+    encoder = "words"
+
+    def announce(self, size: int) -> None:
+        """Nothing is made ready for many rows."""
+
     def render_texts(self, texts: Sequence[Text]) -> list[Rendered | LlamaFactoryError]:
         """Words and a stop of one token; all but the first token learned."""
         found: list[Rendered | LlamaFactoryError] = []

@@ -16,7 +16,7 @@ from llama_factory import storage
 from llama_factory.data import TokenStore, caching
 from llama_factory.data.store import Part
 from llama_factory.data.writing import GrowingArray, PartWriter
-from llama_factory.errors import DataError, LlamaFactoryError, MachineError, SeveralErrors
+from llama_factory.errors import DataError, LlamaFactoryError, MachineError, SeveralErrors, StartAgain
 from llama_factory.records import MediaSpan, Origin, Rendered
 
 ROWS = st.lists(st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=9), min_size=1, max_size=12)
@@ -251,6 +251,25 @@ def test_old_stores_of_a_file_are_removed(desk, question) -> None:
     assert desk.prepare("train.jsonl", cutoff_len=111).summary.train[0].store == "hit"
 
 
+def test_a_file_whose_fast_encoding_differed_is_made_again_from_its_first_row_and_says_so(desk, question) -> None:
+    desk.write("train.jsonl", [question(at) for at in range(1200)])
+    expected = desk.prepare("train.jsonl").train.fingerprint
+    plainly, chunks = desk.renderer.render_many, []
+
+    def render_many(conversations):
+        chunks.append(str(conversations[0].origin))
+        if len(chunks) == 2:
+            raise StartAgain("render.fast-encoding-differs", library="fast 1.0", text="'row'")
+        return plainly(conversations)
+
+    desk.renderer.render_many = render_many
+    desk.renderer.fingerprint = "another"
+    prepared = desk.prepare("train.jsonl")
+    assert prepared.train.fingerprint == expected
+    assert chunks[2] == chunks[0] == "train.jsonl:1"
+    assert any("fast 1.0" in line for line in desk.said)
+
+
 RACE = """
 import sys, time
 from pathlib import Path
@@ -272,19 +291,19 @@ print(len(prepared.train), prepared.train.fingerprint, flush=True)
 """
 
 
-def test_two_processes_at_once_end_with_one_whole_store(desk, question) -> None:
+def test_four_processes_at_once_end_with_one_whole_store(desk, question) -> None:
     desk.write("train.jsonl", [question(at) for at in range(600)])
     command = [sys.executable, "-c", RACE, str(Path(__file__).parent), str(desk.cache)]
-    both = [
+    racers = [
         subprocess.Popen(command, cwd=desk.folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
+        for _ in range(4)
     ]
-    for process in both:
+    for process in racers:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
-    said = [process.communicate("go\n", timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert said[0] == said[1]
+    said = [process.communicate("go\n", timeout=60)[0] for process in racers]
+    assert [process.returncode for process in racers] == [0, 0, 0, 0]
+    assert len(set(said)) == 1
     assert said[0].startswith("600 ")
     storage.verify(store_folder(desk))
     assert desk.prepare("train.jsonl").summary.train[0].store == "hit"

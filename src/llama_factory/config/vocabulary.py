@@ -249,7 +249,6 @@ IDLE: Mapping[str, tuple[str, ...]] = {
         "ddp_static_graph", "local_rank", "master_addr", "master_port", "save_on_each_node", "log_on_each_node",
         "data_shared_file_system", "average_tokens_across_devices",
     ),
-    "config.idle-fast-tokenizer": ("use_fast_tokenizer",),
     "config.idle-no-debug": ("debug", "logging_nan_inf_filter"),
     "config.idle-loss-scale": (
         "loss_scale", "loss_scale_window", "initial_scale_power", "hysteresis", "min_loss_scale",

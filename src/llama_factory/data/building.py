@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Literal, Protocol, cast
@@ -26,7 +26,7 @@ from llama_factory.data.summary import LISTED, Account, as_finding
 from llama_factory.data.thoughts import faults
 from llama_factory.data.words import listed, short
 from llama_factory.data.writing import PartWriter
-from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors
+from llama_factory.errors import DataError, LlamaFactoryError, OurFault, SeveralErrors, StartAgain
 from llama_factory.records import Conversation, Finding, Rendered, Text
 
 CHUNK_ROWS = 512
@@ -51,6 +51,11 @@ class Renders(Protocol):
 
     @property
     def fingerprint(self) -> str: ...
+
+    @property
+    def encoder(self) -> str: ...
+
+    def announce(self, size: int) -> None: ...
 
     def render(self, conversation: Conversation) -> Rendered: ...
 
@@ -113,8 +118,14 @@ def build(
     progress: Callable[[int], None],
 ) -> None:
     """Fill `folder`; `meta.json` holds the file's name, the key and the account."""
-    with closing(rows_of(entry, options)) as rows:
-        _build(rows, entry, renderer, options, folder, key, progress)
+    renderer.announce(sum(file.path.stat().st_size for file in entry.files))
+    notes: tuple[Finding, ...] = ()
+    while True:
+        try:
+            with closing(rows_of(entry, options)) as rows:
+                return _build(rows, entry, renderer, options, folder, key, progress, notes)
+        except StartAgain as found:
+            notes = (Finding(found.id, "note", entry.shown, found.values),)
 
 
 def _build(
@@ -125,6 +136,7 @@ def _build(
     folder: Path,
     key: Mapping[str, Any],
     progress: Callable[[int], None],
+    notes: tuple[Finding, ...],
 ) -> None:
     sample = first_rows(rows, entry, options)
     converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
@@ -141,6 +153,7 @@ def _build(
         if writer.rows == 0:
             raise _nothing_left(entry, options, read=tally.read, bad=tally.bad, lost=tally.lost, longest=tally.longest)
         account = _account(entry, converter, options, tally, writer.rows)
+        account = replace(account, notes=(*notes, *account.notes))
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
 

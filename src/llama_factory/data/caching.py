@@ -32,6 +32,11 @@ from llama_factory.errors import DataError, InputError, LlamaFactoryError, Machi
 KEPT_STORES = 8
 """Stores kept for one file; older ones are removed when a new one is written."""
 
+SAID_IN_FULL = (
+    "cutoff_len", "on_too_long", "max_samples", "what is learned", "stage", "path", "revision", "encoder",
+)  # fmt: skip
+"""Parts of the key that a person can read; of the others only the name is said."""
+
 Value = str | int | None
 
 
@@ -88,6 +93,7 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
         "revision": entry.revision,
         "dataset_info.json": entry.said,
         "template or tokenizer": renderer.fingerprint,
+        "encoder": renderer.encoder,
         "cutoff_len": options.cutoff_len,
         "on_too_long": options.fitting,
         "max_samples": options.max_samples,
@@ -157,8 +163,7 @@ def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
 
 
 def _change(name: str, old: object, new: object) -> str:
-    short = name in ("cutoff_len", "on_too_long", "max_samples", "what is learned", "stage", "path", "revision")
-    return f"{name} {old} -> {new}" if short else name
+    return f"{name} {old} -> {new}" if name in SAID_IN_FULL else name
 
 
 def _place(entry: Entry, cache: Path) -> Path:

@@ -39,6 +39,13 @@ class Learner:
     def fingerprint(self) -> str:
         return self.inner.fingerprint
 
+    @property
+    def encoder(self) -> str:
+        return self.inner.encoder
+
+    def announce(self, size: int) -> None:
+        self.inner.announce(size)
+
     def render(self, conversation: Conversation) -> Rendered:
         return self._after([(conversation, self.inner.render(self._before(conversation)))])[0][1]
 

@@ -24,7 +24,7 @@ from llama_factory.errors.letters import LETTERS, Letter
 
 __all__ = [
     "EXIT_CODES", "DataError", "DivergedError", "InputError", "Interrupted", "Language", "LlamaFactoryError",
-    "MachineError", "OurFault", "ProofError", "SeveralErrors", "letter", "nearest", "one_line",
+    "MachineError", "OurFault", "ProofError", "SeveralErrors", "StartAgain", "letter", "nearest", "one_line",
 ]  # fmt: skip
 
 Language = Literal["en", "zh"]
@@ -104,6 +104,18 @@ class SeveralErrors(LlamaFactoryError):
 
     def __reduce__(self) -> Any:
         return SeveralErrors, (self.errors,)
+
+
+class StartAgain(Exception):
+    """A faster way was found to differ from the plain one and is off from now on: make again what it made.
+
+    `id` and `values` are those of a letter, for the note that tells about it. It never reaches a person as an error.
+    """
+
+    def __init__(self, id: str, /, **values: Any) -> None:
+        self.id = id
+        self.values: Mapping[str, Any] = values
+        super().__init__(id)
 
 
 def letter(id: str, where: str, values: Mapping[str, Any], language: Language = "en") -> str:

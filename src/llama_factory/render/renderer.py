@@ -135,6 +135,16 @@ class Renderer:
     def vocabulary_size(self) -> int:
         return self.tokenizer.vocabulary_size
 
+    @property
+    def encoder(self) -> str:
+        """The libraries that make the ids, with their versions."""
+        return self.tokenizer.encoder
+
+    def announce(self, size: int) -> None:
+        """About so many bytes of text are to be rendered: what pays for so many may be made ready. Returns at once."""
+        if self.tokenizer.fast is not None:
+            self.tokenizer.fast.announce(size)
+
     @cached_property
     def fingerprint(self) -> str:
         """Changes when the same conversation might become other tokens or weights."""
@@ -216,12 +226,15 @@ def load_renderer(
     allow_mismatch: bool = False,
     enable_thinking: bool | None = None,
     trust_remote_code: bool = False,
+    fast: bool = True,
 ) -> Renderer:
     """The renderer of the model or adapter in `folder`, tried once on a small conversation.
 
+    fast: many rows may be encoded by a faster library, watched by `tokenizers`.
+
     Raises InputError: no tokenizer, an unknown or unfitting template, a template that cannot be followed.
     """
-    tokenizer = open_tokenizer(folder, trust_remote_code=trust_remote_code)
+    tokenizer = open_tokenizer(folder, trust_remote_code=trust_remote_code, fast=fast)
     own = _own_template(folder, tokenizer)
     try:
         compile_template(own or "")
@@ -246,6 +259,7 @@ def renderer_for(run: Run, folder: Path) -> Renderer:
         allow_mismatch=run.data.allow_template_mismatch,
         enable_thinking=run.data.enable_thinking,
         trust_remote_code=run.model.trust_remote_code,
+        fast=run.model.use_fast_tokenizer,
     )
 
 

@@ -22,12 +22,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 from tokenizers import Tokenizer as RustTokenizer
 from tokenizers import processors
 
 from llama_factory.errors import InputError
+from llama_factory.render.fast_encoding import FastEncoding, fast_encoding
 from llama_factory.render.provenance import Span, Traced, plain
+from llama_factory.render.widths import Widths, widths_of
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
@@ -45,11 +48,18 @@ class Encoded(NamedTuple):
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """One tokenizer, and the names of its special tokens."""
+    """One tokenizer, and the names of its special tokens. fast: None where only `tokenizers` is to encode."""
 
     folder: Path
     rust: RustTokenizer
     config: Mapping[str, Any]
+    fast: FastEncoding | None = None
+
+    @property
+    def encoder(self) -> str:
+        """What makes the ids, with versions."""
+        plainly = f"tokenizers {tokenizers.__version__}"
+        return f"{plainly}, {self.fast.name}" if self.fast else plainly
 
     @cached_property
     def control(self) -> Mapping[str, int]:
@@ -75,8 +85,29 @@ class Tokenizer:
         return None if token is None else self.rust.token_to_id(token)
 
     def encode(self, texts: Sequence[Traced]) -> list[Encoded]:
-        """Each text whole, as `apply_chat_template` encodes it."""
-        encodings = self.rust.encode_batch([plain(text) for text in texts], add_special_tokens=False)
+        """Each text whole, as `apply_chat_template` encodes it. Raises StartAgain."""
+        written = [plain(text) for text in texts]
+        if self._widths is None or not written:
+            return self._with_offsets(written)
+        found = self.fast.encode(written) if self.fast else None
+        ids_T, offsets_R = found or self._ids(written)
+        start_T, end_T, holds_R = self._widths.places(ids_T, offsets_R, written)
+        rows = [
+            Encoded(ids_T[left:right], start_T[left:right], end_T[left:right])
+            for left, right in itertools.pairwise(offsets_R.tolist())
+        ]
+        unknown = np.flatnonzero(~holds_R).tolist()
+        for row, encoded in zip(unknown, self._with_offsets([written[row] for row in unknown]), strict=True):
+            rows[row] = encoded
+        return rows
+
+    def _ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+        ids = [encoding.ids for encoding in self.rust.encode_batch_fast(texts, add_special_tokens=False)]
+        offsets_R = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+        return np.fromiter(itertools.chain.from_iterable(ids), dtype=np.int32, count=int(offsets_R[-1])), offsets_R
+
+    def _with_offsets(self, texts: Sequence[str]) -> list[Encoded]:
+        encodings = self.rust.encode_batch(texts, add_special_tokens=False)
         return [_encoded(encoding.ids, encoding.offsets) for encoding in encodings]
 
     def touches_untrusted(self, encoded: Encoded, text: Traced) -> bool:
@@ -127,6 +158,10 @@ class Tokenizer:
         return str(self.rust.decode(list(ids), skip_special_tokens=skip_control))
 
     @cached_property
+    def _widths(self) -> Widths | None:
+        return widths_of(self.rust)
+
+    @cached_property
     def control_ids(self) -> NDArray[np.int64]:
         return np.array(sorted(self.control.values()), dtype=np.int64)
 
@@ -142,8 +177,11 @@ class Tokenizer:
         return blind
 
 
-def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenizer:
-    """Raises InputError `render.no-tokenizer` or `render.broken-tokenizer`."""
+def open_tokenizer(folder: Path, *, trust_remote_code: bool = False, fast: bool = True) -> Tokenizer:
+    """fast: many rows may be encoded by another library, watched by `tokenizers`, where it is installed.
+
+    Raises InputError `render.no-tokenizer` or `render.broken-tokenizer`.
+    """
     rust_file = folder / "tokenizer.json"
     if rust_file.is_file():
         try:
@@ -156,7 +194,7 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False) -> Tokenize
     rust.post_processor = processors.ByteLevel(trim_offsets=False)
     rust.no_truncation()
     rust.no_padding()
-    return Tokenizer(folder, rust, _config(folder))
+    return Tokenizer(folder, rust, _config(folder), fast_encoding(rust) if fast else None)
 
 
 def _through_transformers(folder: Path, trust_remote_code: bool) -> RustTokenizer:

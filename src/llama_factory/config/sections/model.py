@@ -75,6 +75,14 @@ class Model(Section):
         en="A folder or hub name to read the tokenizer from, when it is not the model's own.",
         zh="分词器所在文件夹或名称；不填则用模型自带的分词器。",
     )
+    use_fast_tokenizer: Annotated[bool, Flag()] = key(
+        True,
+        en="Encode large data sets with fastokens, every 32nd row of which `tokenizers` encodes too and compares. "
+        "false: all rows with `tokenizers` alone.",
+        zh="用 fastokens 对大型数据集分词，每 32 行中有一行由 `tokenizers` 再次分词并比对；"
+        "false 则全部只用 `tokenizers`。",
+        commands=("train",),
+    )
     trust_remote_code: Annotated[bool, Flag()] = key(
         False,
         en="Run Python code that the model's authors ship. Only for models whose authors you trust.",

@@ -5,6 +5,13 @@ from __future__ import annotations
 from llama_factory.errors.letters.letter import Letter
 
 LETTERS: dict[str, Letter] = {
+    "render.fast-encoding-differs": Letter(
+        en="{library} did not encode this as `tokenizers` does: {text}.",
+        en_cure="The file was encoded again by `tokenizers` alone: nothing is wrong with the rows. "
+        "`use_fast_tokenizer: false` saves the second time.",
+        zh="{library} 对以下文本的分词与 `tokenizers` 不同：{text}。",
+        zh_cure="该文件已改由 `tokenizers` 重新分词，数据没有问题；设置 `use_fast_tokenizer: false` 可省去重复分词。",
+    ),
     "render.no-tokenizer": Letter(
         en="expected a tokenizer here (tokenizer.json, or the files it is made from), found none.",
         en_cure="Give `model_name_or_path` a folder that holds the model's tokenizer too.",

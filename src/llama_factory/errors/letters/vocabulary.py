@@ -143,10 +143,6 @@ REASONS: dict[str, tuple[str, str]] = {
         "one process trains, so no process waits for another",
         "训练只有一个进程，不存在进程间等待",
     ),
-    "config.idle-fast-tokenizer": (
-        "every tokenizer here is a fast one",
-        "此处的分词器都是快速版本",
-    ),
     "config.idle-no-debug": (
         "a number that is not finite always stops the run and names its rows",
         "出现非有限数值时总会停止并指出所在的行",
