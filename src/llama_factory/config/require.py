@@ -33,7 +33,7 @@ def require(run: Run, command: Asked) -> None:
     problems: list[LlamaFactoryError] = [
         InputError("config.missing", where=run.source, command=command, key=key, example=example)
         for key, example in REQUIRED[command].items()
-        if not run.value(key)
+        if not run.value(key) and not (key == "dataset" and run.data.tokenized_path)
     ]
     if command == "train" and not run.method.do_train:
         problems.append(InputError("config.nothing-to-do", where=run.where("do_train")))

@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from llama_factory import storage
 from llama_factory.data.building import Options, Renders, build, several
@@ -92,6 +93,14 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
         "path": entry.shown,
         "revision": entry.revision,
         "dataset_info.json": entry.said,
+        **shape_of(renderer, options),
+        "llama_factory": code_digest(),
+    }
+
+
+def shape_of(renderer: Renders, options: Options) -> dict[str, Value]:
+    """The part of a key that is the same for every file of a run."""
+    return {
         "template or tokenizer": renderer.fingerprint,
         "encoder": renderer.encoder,
         "cutoff_len": options.cutoff_len,
@@ -99,7 +108,6 @@ def key_of(entry: Entry, renderer: Renders, options: Options, cache: Path) -> di
         "max_samples": options.max_samples,
         "what is learned": options.learned,
         "stage": options.stage,
-        "llama_factory": code_digest(),
     }
 
 
@@ -151,15 +159,20 @@ def _open(folder: Path, cache: Path) -> Part:
 
 def _changes(place: Path, key: Mapping[str, Value]) -> tuple[str, ...]:
     """What differs from the store that differs least; nothing when there is none."""
-    found: list[list[str]] = []
+    found: list[tuple[str, ...]] = []
     for other in place.glob("*/meta.json"):
         try:
             theirs = json.loads(other.read_text(encoding="utf-8"))["key"]
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        found.append([_change(name, theirs.get(name), key[name]) for name in key if theirs.get(name) != key[name]])
+        found.append(changes_of(theirs, key))
     found.sort(key=lambda changes: (len(changes), changes))
-    return tuple(found[0]) if found else ()
+    return found[0] if found else ()
+
+
+def changes_of(old: Mapping[str, Any], new: Mapping[str, Value]) -> tuple[str, ...]:
+    """What of `new` differs from `old`, in words."""
+    return tuple(_change(name, old.get(name), new[name]) for name in new if old.get(name) != new[name])
 
 
 def _change(name: str, old: object, new: object) -> str:

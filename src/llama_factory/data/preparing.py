@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from llama_factory.data import tokenized
 from llama_factory.data.batching import permutation
-from llama_factory.data.building import Options, Renders
-from llama_factory.data.caching import open_or_build
+from llama_factory.data.building import Options, Renders, several
+from llama_factory.data.caching import Value, key_of, open_or_build, shape_of
 from llama_factory.data.fitting import Fitting
 from llama_factory.data.learning import Learned
 from llama_factory.data.mixing import mix
@@ -25,7 +26,7 @@ from llama_factory.data.packing import Packs, pack
 from llama_factory.data.registry import find
 from llama_factory.data.sizing import packs_rows, seed_of
 from llama_factory.data.sources import fetch
-from llama_factory.data.store import Part, TokenStore
+from llama_factory.data.store import TokenStore
 from llama_factory.data.summary import (
     Account,
     DataSetSummary,
@@ -35,6 +36,7 @@ from llama_factory.data.summary import (
     epoch_lines,
     summarise,
 )
+from llama_factory.data.tokenized import Kept
 from llama_factory.data.words import line
 from llama_factory.errors import DataError, InputError, Language
 
@@ -75,21 +77,18 @@ class Prepared:
 def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Language = "en") -> Prepared:
     """All data of a run. What is found is said line by line as it is found, and returned as a summary."""
     data = run.data
-    if not data.dataset:
-        raise InputError("data.no-dataset", where="dataset")
-    if data.eval_dataset and data.val_size:
-        raise InputError("data.two-validations", where="val_size")
     desk = _Desk(run, renderer, cache, say, language)
-    parts, train = desk.open(data.dataset)
-    store = TokenStore(parts)
+    sets = desk.open({"train": data.dataset, "eval": data.eval_dataset}, data.tokenized_path)
+    if sets["eval"] and data.val_size:
+        raise InputError("data.two-validations", where="val_size")
+    train, judged = (tuple(_summary(one) for one in sets[use]) for use in ("train", "eval"))
+    store = TokenStore([one.part for one in sets["train"]])
     validation: TokenStore | None = None
-    judged: tuple[DataSetSummary, ...] = ()
-    if data.eval_dataset:
-        others, judged = desk.open(data.eval_dataset)
-        validation = TokenStore(others)
+    if sets["eval"]:
+        validation = TokenStore([one.part for one in sets["eval"]])
     elif data.val_size:
         store, validation = split(store, data.val_size, seed_of(run))
-    store, shares = _mixed(run, store)
+    store, shares = _mixed(run, store, [one.name for one in train])
     packs = _packed(run, store)
     summary = Summary(
         train, judged, len(store), 0 if validation is None else len(validation), shares, packs=len(packs or ())
@@ -99,9 +98,13 @@ def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Lan
     return Prepared(store, validation, summary, packs, _one_by_one(run, validation))
 
 
-def _mixed(run: Run, store: TokenStore) -> tuple[TokenStore, tuple[Share, ...]]:
+def _summary(one: Kept) -> DataSetSummary:
+    return summarise(one.name, one.account, TokenStore([one.part]), one.found, one.changed)
+
+
+def _mixed(run: Run, store: TokenStore, names: Sequence[str]) -> tuple[TokenStore, tuple[Share, ...]]:
     """The rows of one epoch, and how many of them each data set has, where there is anything to say about that."""
-    names, mixing = run.data.dataset, run.data.mixing
+    mixing = run.data.mixing
     if mixing.mix_strategy == "concat" or len(names) == 1:
         return store, ()
     part_R = store.origins()[:, 0]
@@ -181,20 +184,48 @@ class _Desk:
         self._language: Language = language
         self._options = options_of(run)
 
-    def open(self, names: Sequence[str]) -> tuple[list[Part], tuple[DataSetSummary, ...]]:
-        parts: list[Part] = []
-        summaries: list[DataSetSummary] = []
-        for name in names:
-            if names.count(name) > 1:
-                raise InputError("data.named-twice", where="dataset", name=name)
-            entry = fetch(find(name, self._dataset_dir), self._cache, self._token)
-            opened = open_or_build(entry, self._renderer, self._options, self._cache, self._progress(entry.shown))
-            self._refuse_loss(opened.account)
-            parts.append(opened.part)
-            summaries.append(summarise(name, opened.account, TokenStore([opened.part]), opened.found, opened.changed))
-            for text in data_set_lines(summaries[-1], self._language):
-                self._say(text)
-        return parts, tuple(summaries)
+    def open(self, names: Mapping[str, Sequence[str]], tokenized_path: str | None) -> Mapping[str, Sequence[Kept]]:
+        """Each data set by its use: out of `tokenized_path`, or from its file and, where asked for, put there."""
+        place = Path(tokenized_path) if tokenized_path else None
+        if place is not None and tokenized.is_there(place):
+            self._say(line("taken", self._language, path=place))
+            found = tokenized.read(place, names, self._key_of, shape_of(self._renderer, self._options), self._cache)
+            for one in (one for some in found.values() for one in some):
+                self._refuse_bad(one.account)
+                self._tell(one)
+            return found
+        if not names["train"]:
+            raise InputError("data.no-dataset", where="dataset")
+        found = {use: [self._open(name, some) for name in some] for use, some in names.items()}
+        if place is not None:
+            tokenized.write(place, found)
+            self._say(line("put", self._language, path=place))
+        return found
+
+    def _open(self, name: str, names: Sequence[str]) -> Kept:
+        if names.count(name) > 1:
+            raise InputError("data.named-twice", where="dataset", name=name)
+        entry = fetch(find(name, self._dataset_dir), self._cache, self._token)
+        opened = open_or_build(entry, self._renderer, self._options, self._cache, self._progress(entry.shown))
+        kept = Kept(name, opened.part, opened.account, opened.found, opened.changed)
+        self._tell(kept)
+        return kept
+
+    def _key_of(self, name: str) -> Mapping[str, Value]:
+        entry = find(name, self._dataset_dir)
+        if entry.place != "file":  # nothing is fetched for a comparison
+            return {"dataset_info.json": entry.said, **shape_of(self._renderer, self._options)}
+        return key_of(fetch(entry, self._cache), self._renderer, self._options, self._cache)
+
+    def _tell(self, one: Kept) -> None:
+        self._refuse_loss(one.account)
+        for text in data_set_lines(_summary(one), self._language):
+            self._say(text)
+
+    def _refuse_bad(self, account: Account) -> None:
+        """Rows that were left out when the folder was filled are still missing."""
+        if account.bad and self._options.on_bad_row == "error":
+            raise several([DataError(row.id, where=row.where, **row.values) for row in account.bad_rows], account.bad)
 
     def _refuse_loss(self, account: Account) -> None:
         """Dropping is the default only while it is little; `error` accepts none."""

@@ -63,6 +63,11 @@ LINES: Mapping[str, Line] = {
         "rows: {train:,} for training, {validation:,} for validation",
         "行数：训练 {train:,}，验证 {validation:,}",
     ),
+    "put": Line(
+        "tokenised rows are now in {path}: the next run takes them from there",
+        "分词结果已写入 {path}，下次运行将直接使用",
+    ),
+    "taken": Line("tokenised rows are taken from {path}", "使用 {path} 中的分词结果"),
     "share": Line(
         "an epoch takes {rows:,} rows of {name}: {different:,} of its {of:,}",
         "每轮从 {name} 取 {rows:,} 行：其 {of:,} 行中的 {different:,} 行",

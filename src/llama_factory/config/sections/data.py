@@ -73,6 +73,12 @@ class Data(Section):
         unit="tokens",
         starter=1024,
     )
+    tokenized_path: Annotated[str | None, Path()] = key(
+        None,
+        en="A folder for the tokenised rows: written if there is nothing in it, else read in place of the data files. "
+        "One of other rows, another template or another cutoff_len is refused.",
+        zh="存放分词结果的文件夹：为空或不存在则写入，否则代替数据文件读取。行、模板或 cutoff_len 不同时拒绝使用。",
+    )
     max_samples: Annotated[int | None, Whole(at_least=1)] = key(
         None,
         en="Use at most this many rows of each data set.",

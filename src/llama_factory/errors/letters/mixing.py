@@ -58,6 +58,21 @@ _MIXTURES: dict[str, Letter] = {
     ),
 }
 
+_TOKENIZED: dict[str, Letter] = {
+    "data.tokenized-differs": Letter(
+        en="the tokenised rows in this folder are not those that this run would make: {differences}.",
+        en_cure="Remove the folder and it is written anew, or name another one in `tokenized_path`.",
+        zh="该文件夹中的分词结果与本次运行所需的不同：{differences}。",
+        zh_cure="请删除该文件夹以重新生成，或在 `tokenized_path` 中写另一个文件夹。",
+    ),
+    "data.tokenized-foreign": Letter(
+        en="there is something in this folder, but not tokenised rows of this program.",
+        en_cure="Name an empty or a new folder in `tokenized_path`; other programs' folders cannot be read.",
+        zh="该文件夹中已有内容，但不是本程序的分词结果。",
+        zh_cure="请在 `tokenized_path` 中写一个空文件夹或新文件夹；其他程序的文件夹无法读取。",
+    ),
+}
+
 _TEXTS: dict[str, Letter] = {
     "render.no-end-of-document": Letter(
         en="the tokenizer names no `eos_token`: the model would never learn where a text ends.",
@@ -67,4 +82,4 @@ _TEXTS: dict[str, Letter] = {
     ),
 }
 
-LETTERS: dict[str, Letter] = {**_TOGETHER, **_MIXTURES, **_TEXTS}
+LETTERS: dict[str, Letter] = {**_TOGETHER, **_MIXTURES, **_TOKENIZED, **_TEXTS}
