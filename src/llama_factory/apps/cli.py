@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from llama_factory.apps import checking, cleaning, faults, lookup, pages, showing, work
+from llama_factory.apps import checking, cleaning, converting, faults, lookup, pages, showing, work
 from llama_factory.apps.screen import Screen, fill_closed_descriptors, open_screen
 from llama_factory.apps.usage import unknown
 
@@ -52,6 +52,7 @@ def dispatch(words: Words, screen: Screen, environ: Environ) -> int:
 
 COMMANDS: Mapping[str, Callable[[Words, Screen, Environ], int]] = {
     "init": lookup.init,
+    "convert": converting.convert,
     "clean": cleaning.clean,
     "check": checking.check,
     "show": showing.show,

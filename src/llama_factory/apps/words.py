@@ -20,6 +20,7 @@ def said(id: str, language: Language, **values: Any) -> str:
 
 COMMANDS: Mapping[str, Said] = {
     "init": Said("write a commented configuration to start from", "生成一份带注释的配置"),
+    "convert": Said("write a data set in another form", "把数据集转换成另一种格式"),
     "clean": Said("clean a data file into another one, or say what is in it", "清洗数据文件，或说明其中的问题"),
     "check": Said("look for what would train a bad model, without training", "训练之前的检查，不做训练"),
     "show": Said("rows of the data as the model reads them, token by token", "逐个词元展示模型看到的数据行"),
@@ -41,6 +42,10 @@ PLANNED = ("api", "eval", "webchat", "webui")
 
 USAGE: Mapping[str, tuple[str, ...]] = {
     "init": ("[FILE] [lora|freeze|full]",),
+    "convert": (
+        "IN OUT --to openai|sharegpt|alpaca|prompt_response|text|classification [--register NAME]",
+        "IN OUT --to FORMAT [--system TEXT] [--dataset_dir FOLDER] [--on-bad-row skip] [--overwrite]",
+    ),
     "clean": (
         "IN",
         "IN OUT [--drop REGEX] [--replace REGEX TEXT] [--whitespace] [--unicode [nfc|nfkc]] [--duplicates]",
@@ -254,6 +259,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "llamafactory-cli explain lora_rank",
     ),
     "init": ("llamafactory-cli init", "llamafactory-cli init configs/first.yaml full"),
+    "convert": (
+        "llamafactory-cli convert alpaca.json rows.jsonl --to openai",
+        "llamafactory-cli convert turns.json data/hunyuan.json --to sharegpt --register hunyuan",
+    ),
     "clean": (
         "llamafactory-cli clean rows.jsonl",
         "llamafactory-cli clean rows.jsonl clean.jsonl --duplicates --whitespace --report clean.json",

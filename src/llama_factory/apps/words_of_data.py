@@ -38,7 +38,7 @@ WORDS: Mapping[str, Said] = {
     ),
     "show.bad": Said("refused", "被拒绝"),
     "show.short.trained": Said("", ""),
-    "show.short.shortened": Said("(shortened)", "（已截短）"),
+    "show.short.shortened": Said("(made to fit)", "（已截短或拆分）"),
     "show.short.too-long": Said("(left out)", "（不参与训练）"),
     "show.short.bad": Said("(refused)", "（被拒绝）"),
     "show.part": Said("part {number} of {count}", "第 {number} 部分，共 {count} 部分"),
@@ -98,5 +98,31 @@ WORDS: Mapping[str, Said] = {
     "clean.needs": Said("not looked for: `{install}`", "未检查：`{install}`"),
     "clean.nothing-written": Said(
         "Nothing was written. Name OUT and the rules that you want.", "没有写出任何内容。请指定 OUT 和需要的规则。"
+    ),
+    "about.convert": Said(
+        "Writes a data set in another form: IN is a file of any form that `train` recognises, or a name in "
+        "dataset_info.json; OUT ends in .jsonl, .json or, where rows are flat, .csv. --to openai holds everything; "
+        "sharegpt, alpaca, prompt_response, text and classification what they can: a row that says more is refused "
+        "with its place, or left out with --on-bad-row skip. --system TEXT goes before dialogues that have none. It "
+        "prints an entry for dataset_info.json; --register NAME adds it to the one in --dataset_dir (data). IN is "
+        "never written to, and OUT only once it is whole.",
+        "把数据集写成另一种格式：IN 为 `train` 能识别的任意格式的文件，或 dataset_info.json 中的名称；"
+        "OUT 以 .jsonl、.json 结尾，各列不含嵌套时也可用 .csv。--to openai 可容纳全部内容；"
+        "sharegpt、alpaca、prompt_response、text、classification 各有限度：容纳不下的行会指明位置并拒绝，"
+        "或用 --on-bad-row skip 跳过。--system TEXT 加在没有系统提示的对话之前。命令会输出 dataset_info.json 的条目，"
+        "--register NAME 把它加入 --dataset_dir（默认 data）中的文件。IN 从不被改写，OUT 完整之后才会出现。",
+    ),
+    "convert.read": Said("{source}: {said} -> {to}", "{source}：{said} -> {to}"),
+    "convert.counts": Said(
+        "{read:,} rows read, {written:,} written to {path}, {bad:,} left out",
+        "读取 {read:,} 行，写入 {path} {written:,} 行，跳过 {bad:,} 行",
+    ),
+    "convert.more": Said("    ... and {count:,} more", "    …… 另有 {count:,} 行"),
+    "convert.entry": Said(
+        "To train on it, give its path as `dataset`, or add this entry to {file}:",
+        "训练时可把它的路径写在 `dataset`，或把以下条目加入 {file}：",
+    ),
+    "convert.registered": Said(
+        "Added to {file}, so that `dataset: {name}` finds it:", "已加入 {file}，可用 `dataset: {name}`："
     ),
 }

@@ -82,8 +82,7 @@ class Desk:
         rows = whole
         if any(one.ids_T.size > self._options.cutoff_len for one in whole):
             rows = self._rendered(found, self._options, tally)
-        talk = found[0] if found and isinstance(found[0], Conversation) else None
-        roles = tuple(message.role for message in talk.messages) if talk else ()
+        roles = _roles(found[0]) if found else ()
         error = tally.bad_rows[0] if tally.bad_rows else None
         return Looked(place(row), tuple(rows), tuple(whole), roles, error)
 
@@ -104,6 +103,10 @@ class Desk:
         rows = _Rows()
         render_chunk(found, self._renderer, options, tally, rows)
         return rows.held
+
+
+def _roles(record: Learnable) -> tuple[str, ...]:
+    return tuple(message.role for message in record.messages) if isinstance(record, Conversation) else ("text",)
 
 
 class _Rows:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -25,9 +25,12 @@ class Sink(Protocol):
     def end(self) -> None: ...
 
 
-def sink(name: Path, file: BinaryIO) -> Sink:
-    """The writer that the file's name asks for; `check_name` has been asked before."""
-    return SINKS[name.suffix.lower()](file)
+def sink(name: Path, file: BinaryIO, *, spare: Sequence[str] = ()) -> Sink:
+    """The writer that the file's name asks for; `check_name` has been asked before.
+
+    spare: columns of a table that the first row need not have.
+    """
+    return SINKS[name.suffix.lower()](file, spare)
 
 
 def check_name(path: Path) -> None:
@@ -36,7 +39,7 @@ def check_name(path: Path) -> None:
 
 
 class _Lines:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, spare: Sequence[str]) -> None:
         self._file = file
 
     def write(self, row: Mapping[str, Any], where: object) -> None:
@@ -47,7 +50,7 @@ class _Lines:
 
 
 class _Array:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, spare: Sequence[str]) -> None:
         self._file = file
         self._before = b"[\n"
 
@@ -60,13 +63,14 @@ class _Array:
 
 
 class _Table:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO, spare: Sequence[str]) -> None:
         self._file = file
         self._keys: tuple[str, ...] = ()
+        self._spare = spare
 
     def write(self, row: Mapping[str, Any], where: object) -> None:
         if not self._keys:
-            self._keys = tuple(row)
+            self._keys = tuple(dict.fromkeys((*row, *self._spare)))
             self._line(self._keys)
         extra = next((key for key in row if key not in self._keys), None)
         if extra is not None:
@@ -92,4 +96,4 @@ def _cell(value: Any, key: str, where: object) -> str:
     raise DataError("data.csv-nested", where=where, key=key)
 
 
-SINKS: Mapping[str, Callable[[BinaryIO], Sink]] = {".jsonl": _Lines, ".json": _Array, ".csv": _Table}
+SINKS: Mapping[str, Callable[[BinaryIO, Sequence[str]], Sink]] = {".jsonl": _Lines, ".json": _Array, ".csv": _Table}

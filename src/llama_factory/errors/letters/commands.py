@@ -125,4 +125,34 @@ LETTERS: dict[str, Letter] = {
         zh="`{key}` 不在第一行的列中：{keys}。",
         zh_cure="请写成 JSON 行（文件名以 `.jsonl` 结尾），各行可有不同的键。",
     ),
+    "apps.convert-format": Letter(
+        en="expected `--to` with the name of a format, found `{found}`{near}.",
+        en_cure="The formats are: {known}.",
+        zh="`--to` 之后应为格式名称，却是 `{found}`{near}。",
+        zh_cure="可用的格式：{known}。",
+    ),
+    "apps.convert-nothing": Letter(
+        en="none of the {read} rows could be written; the first is {first}.",
+        en_cure="Without `--on-bad-row skip` the command says what is wrong with it.",
+        zh="{read} 行中没有一行能写出；第一行在 {first}。",
+        zh_cure="去掉 `--on-bad-row skip`，命令会说明它的问题。",
+    ),
+    "apps.convert-mixed": Letter(
+        en="this row is a {found}, and the rows before it are of the kind {first}: one data set is of one kind.",
+        en_cure="Put them into files of their own, or leave these out with `--on-bad-row skip`.",
+        zh="这一行是 {found}，而之前的行是 {first}：一个数据集只能有一种。",
+        zh_cure="请分成不同的文件，或用 `--on-bad-row skip` 跳过。",
+    ),
+    "apps.convert-keys": Letter(
+        en="keys of the rows that were not read, and so are not in the result: {keys}.",
+        en_cure="If one of them is wanted, name it under `columns` in dataset_info.json and convert that name.",
+        zh="未读取、因而不在结果中的键：{keys}。",
+        zh_cure="若需要其中的内容，请在 dataset_info.json 的 `columns` 中指定，再转换该名称。",
+    ),
+    "apps.convert-name-taken": Letter(
+        en="there is a data set `{name}` already.",
+        en_cure="Choose another name for `--register`, or add `--overwrite`.",
+        zh="已有名为 `{name}` 的数据集。",
+        zh_cure="请为 `--register` 换一个名字，或加上 `--overwrite`。",
+    ),
 }
