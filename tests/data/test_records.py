@@ -286,6 +286,27 @@ def test_the_registry_names_columns_and_tags_of_every_kind() -> None:
     assert found.messages[2].tool_calls == calls(ROME)
 
 
+def test_the_registry_decides_between_one_answer_and_two_to_compare() -> None:
+    both = {"instruction": "q", "output": "c", "chosen": "a", "rejected": "b"}
+    assert record(both, columns={"chosen": "chosen", "rejected": "rejected"}) == PAIR
+    assert record(both, columns={"chosen": None, "rejected": None}) == talk(USER, Message("assistant", "c"))
+    assert record(both, formatting="alpaca", columns={"chosen": "chosen", "rejected": "rejected"}) == PAIR
+    turns = {"messages": [ASK, SAY], "prompt": "q", "chosen": [ASK, SAY], "rejected": [ASK, WORSE]}
+    assert refused(turns).id == "data.ambiguous-format"
+    assert record(turns, columns={"prompt": "prompt", "chosen": "chosen", "rejected": "rejected"}) == PAIR
+    assert record(turns, columns={"messages": "messages", "chosen": None, "rejected": None}) == talk(USER, BOT)
+    other = {"instruction": "q", "good": "a", "bad": "b"}
+    assert record(other, columns={"chosen": "good", "rejected": "bad"}) == PAIR
+    assert record({"text": "once", "label": "tale"}, columns={"prompt": "text"}) == Text("once", HERE)
+    assert record({"text": "once", "output": "x"}, columns={"prompt": "text", "response": None}) == Text("once", HERE)
+
+
+def test_a_developer_is_the_system_and_that_is_said() -> None:
+    row = {"messages": [{"role": "developer", "content": "s"}, ASK, SAY]}
+    assert converter(row).said == "messages (role/content, developer = system)"
+    assert converter({"messages": [ASK, SAY]}).said == "messages (role/content)"
+
+
 def test_openai_preferences_are_found_under_a_registered_formatting_too() -> None:
     row = {"input": {"messages": [ASK]}, "preferred_output": [SAY], "non_preferred_output": [WORSE]}
     assert record(row, formatting="openai") == PAIR

@@ -48,10 +48,12 @@ class Alpaca:
         """Columns that were not named keep their usual name, unless another role has taken it."""
         taken = {column for column in columns.values() if column}
         chosen = {role: columns.get(role, None if usual in taken else usual) for role, usual in DEFAULTS.items()}
+        if columns.get("chosen") and "response" not in columns:
+            chosen["response"] = None  # two answers to compare stand in its place
         prompt, response = chosen["prompt"], chosen["response"]
         beside = {role: names[0] if names else None for role, names in besides(columns, taken).items()}
         sides = [beside["chosen"], beside["rejected"]]
-        paired = all(sides) and any(side in row for _, row in sample for side in sides)
+        paired = all(sides) and (columns.get("chosen") or any(side in row for _, row in sample for side in sides))
         if prompt is None or (response is None and not paired):
             role = "prompt" if prompt is None else "response"
             raise DataError("data.column-needed", where=where, role=role, usual=DEFAULTS[role])

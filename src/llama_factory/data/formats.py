@@ -74,7 +74,8 @@ def _completion(
     said = "/".join(key for key in (prompt, *((completion,) if completion else sides)) if key)
 
     def choose(entry: Entry, sample: Sample) -> Converter:
-        return Completion.choose(entry.columns, sample, said, prompt=prompt, completion=completion, sides=sides)
+        named = sides_of(entry.columns) if sides == ("chosen", "rejected") else sides
+        return Completion.choose(entry.columns, sample, said, prompt=prompt, completion=completion, sides=named)
 
     return choose
 
@@ -99,6 +100,9 @@ FORMS: tuple[Form, ...] = (
     Form(("text", "label"), lambda entry, sample: Classes("text", "label"), weak=True),
     Form(("text",), lambda entry, sample: Plain("text"), weak=True),
 )
+
+ANSWERS = frozenset(("output", "response", "answer", "completion"))
+"""Columns of a single answer: not read where the registry names two to compare."""
 
 FITS: Mapping[type[Record], tuple[str, ...]] = {
     Conversation: ("sft",),
@@ -127,7 +131,7 @@ def choose(entry: Entry, sample: Sample) -> Converter:
     if entry.formatting == "alpaca" or columns.get("prompt") or columns.get("response"):
         return _tabular(entry, sample)
     for origin, row in sample:
-        forms = recognised(row)
+        forms = recognised(row, columns)
         if len(forms) > 1:
             readings = "; ".join(" + ".join(form.needs) for form in forms)
             raise DataError("data.ambiguous-format", where=origin, readings=readings, keys=listed(row))
@@ -136,15 +140,25 @@ def choose(entry: Entry, sample: Sample) -> Converter:
     _refuse_unknown(entry, sample)
 
 
-def recognised(row: Mapping[str, Any]) -> list[Form]:
-    """The forms that a row has: by its keys that say something, or else by its keys."""
-    for keys in ({key for key, value in row.items() if not nothing(value)}, set(row)):
+def recognised(row: Mapping[str, Any], columns: Mapping[str, str | None] | None = None) -> list[Form]:
+    """The forms that a row has: by its keys that say something, or else by its keys. What `columns` says of answers
+    to compare decides between them and a single one."""
+    for found in ({key for key, value in row.items() if not nothing(value)}, set(row)):
+        keys = _as_named(found, columns or {})
         forms = [form for form in FORMS if keys.issuperset(form.needs) and _is_shaped(form, row)]
         forms = [form for form in forms if not form.weak] or forms
         forms = [form for form in forms if not any(set(form.needs) < set(other.needs) for other in forms)]
         if forms:
             return forms
     return []
+
+
+def _as_named(keys: set[str], columns: Mapping[str, str | None]) -> set[str]:
+    for role in ("chosen", "rejected"):
+        named = columns.get(role)
+        if role in columns:
+            keys = keys - {role} if named is None else keys - ANSWERS | ({role} if named in keys else set())
+    return keys
 
 
 def _is_shaped(form: Form, row: Mapping[str, Any]) -> bool:
@@ -154,6 +168,11 @@ def _is_shaped(form: Form, row: Mapping[str, Any]) -> bool:
     turns = row["turns"]
     first = turns[0] if isinstance(turns, list) and turns else None
     return isinstance(first, dict) and "role" in first and "content" in first
+
+
+def sides_of(columns: Mapping[str, str | None]) -> tuple[str, str]:
+    """The columns of the better and of the worse answer."""
+    return columns.get("chosen") or "chosen", columns.get("rejected") or "rejected"
 
 
 def _is_comparison(sample: Sample) -> bool:
@@ -169,11 +188,12 @@ def _tabular(entry: Entry, sample: Sample) -> Converter:
     paired = any(columns.get(side) for side in ("chosen", "rejected"))
     spoken = any(isinstance(row.get(prompt), (list, dict)) for _, row in sample)
     if spoken and (paired or response):
-        sides = (columns.get("chosen") or "chosen", columns.get("rejected") or "rejected")
+        sides = sides_of(columns)
         said = "/".join((prompt, *(sides if paired else (response or "",))))
         completion = None if paired else response
         return Completion.choose(columns, sample, said, prompt=prompt, completion=completion, sides=sides)
-    if columns.keys() <= {"prompt"} and columns.get("prompt") and not _answered(prompt, sample):
+    alone = [role for role, column in columns.items() if column] == ["prompt"]
+    if alone and (response is None or not _answered(prompt, sample)):
         return Plain(prompt, {"prompt": prompt})
     return _alpaca(entry, sample)
 

@@ -66,7 +66,7 @@ class Dialogue:
             turns=turns,
             named={role: column for role, column in columns.items() if column},
             read=frozenset((*places, *names, *(("label",) if _judged(sample, columns) else ()))),
-            said=f"{'/'.join(present)} ({turns.role_tag}/{turns.content_tag})",
+            said=f"{'/'.join(present)} ({turns.role_tag}/{turns.content_tag}{_developers(places, turns, sample)})",
         )
 
     def convert(self, row: Mapping[str, Any], origin: Origin) -> Record:
@@ -125,6 +125,13 @@ def besides(columns: Mapping[str, str | None], taken: set[str]) -> dict[str, tup
         else:
             chosen[role] = tuple(name for name in usual if name not in taken)
     return chosen
+
+
+def _developers(places: tuple[str, ...], turns: Turns, sample: Sample) -> str:
+    """OpenAI's newer name for the system, said where it is met."""
+    lists = [row.get(place) for _, row in sample for place in places]
+    firsts = [turn[0] for turn in lists if isinstance(turn, list) and turn and isinstance(turn[0], dict)]
+    return ", developer = system" if any(first.get(turns.role_tag) == "developer" for first in firsts) else ""
 
 
 def _judged(sample: Sample, columns: Mapping[str, str | None]) -> bool:
