@@ -14,7 +14,7 @@ from typing import Any
 
 from llama_factory.data.jsonvalue import Json, Parser
 from llama_factory.data.reading import type_name
-from llama_factory.data.refusals import nothing
+from llama_factory.data.refusals import none_listed
 from llama_factory.data.words import short
 from llama_factory.errors import DataError
 from llama_factory.records import Origin, ToolCall
@@ -29,7 +29,7 @@ KEPT_TOOLS = 512
 
 def tools_of(value: object, key: str, origin: Origin) -> Tools:
     """The schemas of a row. A plain `{name, description, parameters}` is wrapped as OpenAI writes it."""
-    if nothing(value):
+    if none_listed(value):
         return ()
     if isinstance(value, str):
         found = _known_tools(value)
@@ -78,7 +78,7 @@ def _tool(value: object, number: int, key: str, origin: Origin) -> Mapping[str, 
 
 def calls_of(value: object, key: str, origin: Origin) -> tuple[ToolCall, ...]:
     """OpenAI's `tool_calls`: a list of `{"id", "function": {"name", "arguments"}}`, or the functions alone."""
-    if nothing(value):
+    if none_listed(value):
         return ()
     if isinstance(value, dict):
         value = [value]

@@ -22,13 +22,18 @@ def refuse_media(row: Mapping[str, Any], origin: Origin, used: frozenset[str] = 
     """A row or a message. `used` are columns that the registry mapped to something else: their name says nothing."""
     if not MEDIA.isdisjoint(row):
         for key in row:
-            if key in MEDIA and key not in used and not nothing(row[key]):
+            if key in MEDIA and key not in used and not none_listed(row[key]):
                 raise DataError("data.media-not-built", where=origin, key=key)
 
 
 def nothing(value: object) -> bool:
     """Whether a column says nothing; false is an answer, and so is 0."""
-    return value is None or (isinstance(value, (str, list, dict)) and (not value or value in NOTHING))
+    return value is None or (isinstance(value, (str, list, dict)) and not value)
+
+
+def none_listed(value: object) -> bool:
+    """The same for a list that may be written as JSON text."""
+    return nothing(value) or (isinstance(value, str) and value in NOTHING)
 
 
 def text(value: object, key: str, origin: Origin) -> str:
