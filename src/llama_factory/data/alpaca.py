@@ -48,7 +48,8 @@ class Alpaca:
         """Columns that were not named keep their usual name, unless another role has taken it."""
         taken = {column for column in columns.values() if column}
         chosen = {role: columns.get(role, None if usual in taken else usual) for role, usual in DEFAULTS.items()}
-        if columns.get("chosen") and "response" not in columns:
+        named = columns.get("chosen")
+        if named and "response" not in columns and any(named in row for _, row in sample):
             chosen["response"] = None  # two answers to compare stand in its place
         prompt, response = chosen["prompt"], chosen["response"]
         beside = {role: names[0] if names else None for role, names in besides(columns, taken).items()}

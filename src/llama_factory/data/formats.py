@@ -157,7 +157,7 @@ def _as_named(keys: set[str], columns: Mapping[str, str | None]) -> set[str]:
     for role in ("chosen", "rejected"):
         named = columns.get(role)
         if role in columns:
-            keys = keys - {role} if named is None else keys - ANSWERS | ({role} if named in keys else set())
+            keys = keys - {role} if named is None else keys - ANSWERS | {role} if named in keys else keys
     return keys
 
 
