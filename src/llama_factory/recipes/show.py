@@ -8,6 +8,7 @@ written, no torch; colours and pages are made in `apps`.
 from __future__ import annotations
 
 import heapq
+import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,11 +17,13 @@ from typing import Literal
 
 import numpy as np
 
+from llama_factory import storage
 from llama_factory.config import Run, require
 from llama_factory.data import looking
 from llama_factory.data.preparing import options_of
 from llama_factory.data.reading import Row
 from llama_factory.data.registry import find
+from llama_factory.data.sources import fetch
 from llama_factory.errors import DataError, InputError, LlamaFactoryError
 from llama_factory.model.locate import locate_for
 from llama_factory.records import Finding, Rendered
@@ -91,7 +94,9 @@ def show(run: Run, wanted: Wanted) -> Showing:
     names = (*run.data.dataset, *run.data.eval_dataset)
     if not wanted.rows:
         names = names[:1] if wanted.how == "first" else run.data.dataset
-    desks = (looking.Desk(find(name, run.data.dataset_dir), renderer, options) for name in names)
+    cache, token = storage.cache_folder(os.environ), run.model.hf_hub_token
+    entries = (fetch(find(name, run.data.dataset_dir), cache, token) for name in names)
+    desks = (looking.Desk(entry, renderer, options) for entry in entries)
     found = _named(desks, wanted.rows) if wanted.rows else TAKEN[wanted.how](desks, wanted.count, run.training.seed)
     rows = tuple(_shown(desk.look(row), renderer) for desk, row in found)
     place = str(renderer.tokenizer.folder)
