@@ -17,6 +17,7 @@ import pytest
 
 from llama_factory.data import building
 from llama_factory.data.formats import FORMS, choose, expect, recognised
+from llama_factory.data.outward import as_row
 from llama_factory.data.reading import read_rows
 from llama_factory.data.registry import Entry
 from llama_factory.errors import DataError, LlamaFactoryError, SeveralErrors
@@ -246,6 +247,40 @@ def test_changed_rows_go_through_the_real_renderer_too(desk, tiny_model) -> None
         account = found.summary.train[0].account
         assert account.read == 100
         assert len(found.train) == 100 - account.bad - account.lost >= 20
+
+
+@pytest.mark.parametrize("place", ["weight", "arguments", "tools", "chosen"])
+def test_values_as_deep_as_a_reader_follows_them_crash_nothing(place: str, desk) -> None:
+    """Python gives up at a depth that depends on who asks: the reader may follow a row that its converter cannot."""
+    outcomes = set()
+    for depth in range(100, 1000, 15):
+        deep = '{"a":' * depth + "1" + "}" * depth
+        call = f'[{{"name": "f", "arguments": {deep}}}]'
+        turns = {
+            "weight": f'{{"role": "assistant", "content": "hi", "weight": {deep}}}',
+            "arguments": f'{{"role": "assistant", "tool_calls": {call}}}',
+            "tools": f'{{"role": "assistant", "tool_calls": {call}}}',
+            "chosen": f'{{"role": "assistant", "tool_calls": {call}}}',
+        }
+        said = f"[{json.dumps(ASK)}, {turns[place]}]"
+        line = f'{{"messages": {said}}}'
+        if place == "tools":
+            line = f'{{"messages": {said}, "tools": [{{"name": "f", "parameters": {{"properties": {deep}}}}}]}}'
+        if place == "chosen":
+            line = f'{{"chosen": {said}, "rejected": {said}}}'
+        path = desk.write("train.jsonl", line + "\n")
+        (row,) = read_rows(path, "train.jsonl")
+        try:
+            if isinstance(row, DataError):
+                raise row
+            record = choose(Entry("mine", path, "train.jsonl", None, {}, {}), [row]).convert(*reversed(row))
+            as_row(record, "openai")
+        except DataError as error:
+            outcomes.add(error.id)
+        else:
+            outcomes.add("record")
+    assert "data.too-deep" in outcomes
+    assert outcomes <= {"data.too-deep", "data.tool-schema", "data.bad-weight", "data.cannot-hold", "record"}
 
 
 def test_a_line_of_ten_megabytes_is_a_row(desk) -> None:

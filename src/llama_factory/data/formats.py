@@ -10,6 +10,7 @@ how a row is read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple, NoReturn, Protocol
 
 from llama_factory.data.alpaca import DEFAULTS, Alpaca
@@ -121,8 +122,37 @@ def expect(record: Record, stage: str) -> None:
         raise DataError("data.other-stage", where=record.origin, fits=", ".join(fits), stage=stage)
 
 
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """A converter whose rows may be nested as deeply as they like: what Python cannot follow is a bad row."""
+
+    inner: Converter
+
+    @property
+    def said(self) -> str:
+        return self.inner.said
+
+    @property
+    def named(self) -> Mapping[str, str]:
+        return self.inner.named
+
+    @property
+    def read(self) -> frozenset[str]:
+        return self.inner.read
+
+    def convert(self, row: Mapping[str, Any], origin: Origin) -> Record:
+        try:
+            return self.inner.convert(row, origin)
+        except RecursionError:
+            raise DataError("data.too-deep", where=origin) from None
+
+
 def choose(entry: Entry, sample: Sample) -> Converter:
     """What the registry says; where it says nothing, what the rows look like."""
+    return Guarded(_chosen(entry, sample))
+
+
+def _chosen(entry: Entry, sample: Sample) -> Converter:
     columns = entry.columns
     if columns.get("messages") or entry.tags:
         return _dialogue(entry, sample)

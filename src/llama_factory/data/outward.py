@@ -53,15 +53,21 @@ def as_row(record: Record, format: str) -> Row:
         raise _refused(record, format, KINDS[type(record)])
     try:
         row = written.write(record)
+        same = _read_back(written.reader, row, record) == record
     except _CannotHoldError as problem:
         raise _refused(record, format, str(problem.args[0])) from None
-    try:
-        same = written.reader.convert(row, record.origin) == record
-    except DataError:
-        same = False
+    except RecursionError:
+        raise DataError("data.too-deep", where=record.origin) from None
     if not same:
         raise _refused(record, format, "content")
     return row
+
+
+def _read_back(reader: Converter, row: Row, record: Record) -> Record | None:
+    try:
+        return reader.convert(row, record.origin)
+    except DataError:
+        return None
 
 
 def _refused(record: Record, format: str, what: str) -> DataError:

@@ -144,7 +144,8 @@ def _weight(turn: Mapping[str, Any], role: Role, number: int, origin: Origin) ->
         if said is not None and said != (value > 0):
             raise DataError("data.train-and-weight", where=origin, number=number, weight=value, train=str(said).lower())
         return float(value) if role == "assistant" else None
-    raise DataError("data.bad-weight", where=origin, number=number, role=role, found=short(str(value)))
+    found = type_name(value) if isinstance(value, (list, dict)) else short(str(value))
+    raise DataError("data.bad-weight", where=origin, number=number, role=role, found=found)
 
 
 def _parts(parts: list[Any], number: int, origin: Origin) -> tuple[str | None, str, tuple[ToolCall, ...]]:
