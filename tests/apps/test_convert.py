@@ -14,10 +14,10 @@ import pytest
 
 from llama_factory.apps.cli import main
 from llama_factory.apps.words import USAGE
-from llama_factory.data import registry
+from llama_factory.data import registry, sources
 from llama_factory.data.formats import choose
 from llama_factory.data.outward import FORMATS
-from llama_factory.data.reading import read_rows
+from llama_factory.data.sources import fetch
 from llama_factory.errors import DataError
 from llama_factory.records import Origin, Record
 
@@ -79,8 +79,8 @@ def write(name: str, rows: list[dict[str, Any]]) -> None:
 
 def records(name: str, folder: str = "data") -> list[Record]:
     """What a run would learn from, by path or by name; every origin the same, for comparing."""
-    entry = registry.find(name, folder)
-    rows = list(read_rows(entry.path, entry.shown))
+    entry = fetch(registry.find(name, folder), Path("cache"))
+    rows = list(sources.rows(entry))
     good = [row for row in rows if not isinstance(row, DataError)]
     assert len(good) == len(rows) > 0
     converter = choose(entry, good)
@@ -103,7 +103,7 @@ def test_what_is_written_is_read_back_as_the_same_records(told: Told, name: str,
     assert Path(f"{name}.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", [name for name in INPUTS if name != "pairs"])
+@pytest.mark.parametrize("name", INPUTS)
 def test_the_printed_entry_finds_the_result_and_reads_it_as_it_was_written(told: Told, name: str) -> None:
     for to in INPUTS[name][1]:
         os.makedirs("data", exist_ok=True)

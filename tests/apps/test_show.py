@@ -270,7 +270,7 @@ def test_rows_in_python(tiny_model: Path, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(ROWS[0]) + "\n", encoding="utf-8")
     run = from_mapping({"model_name_or_path": str(tiny_model), "dataset": str(file)}, "test")
-    (row,) = show(run, Wanted()).rows
+    (row,) = show(run, Wanted(), cache=tmp_path).rows
     (view,) = row.views
     assert "".join(token.text for token in view.tokens) == view.text
     assert view.roles == ("user", "assistant")

@@ -31,6 +31,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def convert(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> int:
+    from llama_factory import storage
     from llama_factory.data.outward import FORMATS
     from llama_factory.recipes import convert as recipe
 
@@ -48,6 +49,7 @@ def convert(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) ->
         source,
         target,
         given["to"].strip().lower().replace("-", "_"),
+        cache=storage.cache_folder(environ),
         dataset_dir=given["dataset-dir"] or "data",
         system=given["system"] or "",
         on_bad_row=given["on-bad-row"] or "error",

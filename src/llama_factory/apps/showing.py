@@ -38,6 +38,7 @@ OPTIONS: Mapping[str, Option] = {
 
 
 def show(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> int:
+    from llama_factory import storage
     from llama_factory.recipes import show as recipe
 
     given = take("show", words, OPTIONS, others=True)
@@ -45,7 +46,7 @@ def show(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> in
     path = Path(given["html"]) if given.has("html") else None
     if path is not None and not given.has("overwrite"):
         _must_be_new(path)
-    showing = recipe.show(read("show", given.rest), wanted)
+    showing = recipe.show(read("show", given.rest), wanted, cache=storage.cache_folder(environ))
     if path is not None:
         _write(path, showing, screen, replace=given.has("overwrite"))
     if given.has("json"):

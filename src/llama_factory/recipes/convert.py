@@ -24,6 +24,7 @@ from llama_factory.data.outward import FORMATS, as_row
 from llama_factory.data.reading import Row
 from llama_factory.data.registry import REGISTRY, Entry, find, names
 from llama_factory.data.rowfile import check_name, sink
+from llama_factory.data.sources import fetch
 from llama_factory.data.summary import LISTED
 from llama_factory.data.words import listed
 from llama_factory.errors import DataError, InputError, nearest
@@ -57,6 +58,7 @@ def convert(
     target: Path,
     to: str,
     *,
+    cache: Path,
     dataset_dir: str = "data",
     system: str = "",
     on_bad_row: Literal["error", "skip"] = "error",
@@ -66,12 +68,14 @@ def convert(
 ) -> Converted:
     """system: put before dialogues that have no system text. register: the name under which the result is entered.
 
+    cache: where data sets of a hub are kept.
+
     Raises what is wrong with the words before a row is read.
     """
     if to not in FORMATS:
         raise InputError("apps.convert-format", found=to, known=", ".join(FORMATS), near=nearest(to, FORMATS))
     check_name(target)
-    entry = find(source, dataset_dir)
+    entry = fetch(find(source, dataset_dir), cache)
     _refuse(entry, target, overwrite)
     if register:
         _refuse_name(register, dataset_dir, overwrite)
@@ -180,10 +184,9 @@ def with_system(record: Record, system: str) -> Record:
 
 
 def _refuse(entry: Entry, target: Path, overwrite: bool) -> None:
-    if target.resolve() == entry.path.resolve() or (
-        target.exists() and entry.path.exists() and target.samefile(entry.path)
-    ):
-        raise InputError("apps.in-place", where=target)
+    for file in entry.files:
+        if target.resolve() == file.path.resolve() or (target.exists() and target.samefile(file.path)):
+            raise InputError("apps.in-place", where=target)
     if target.is_dir() or (target.exists() and not overwrite):
         raise InputError("apps.file-there", where=target)
 

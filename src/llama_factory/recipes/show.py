@@ -8,16 +8,14 @@ written, no torch; colours and pages are made in `apps`.
 from __future__ import annotations
 
 import heapq
-import os
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
 
-from llama_factory import storage
 from llama_factory.config import Run, require
 from llama_factory.data import looking
 from llama_factory.data.preparing import options_of
@@ -83,8 +81,11 @@ class Showing:
     rows: tuple[Shown, ...]
 
 
-def show(run: Run, wanted: Wanted) -> Showing:
-    """Raises InputError where a row that was named is not there, and what spoils a whole file."""
+def show(run: Run, wanted: Wanted, *, cache: Path) -> Showing:
+    """Raises InputError where a row that was named is not there, and what spoils a whole file.
+
+    cache: where data sets of a hub are kept.
+    """
     require(run, "show")
     if not 0 < max(wanted.count, len(wanted.rows)) <= MOST:
         raise InputError("apps.show-too-many", most=MOST)
@@ -94,8 +95,7 @@ def show(run: Run, wanted: Wanted) -> Showing:
     names = (*run.data.dataset, *run.data.eval_dataset)
     if not wanted.rows:
         names = names[:1] if wanted.how == "first" else run.data.dataset
-    cache, token = storage.cache_folder(os.environ), run.model.hf_hub_token
-    entries = (fetch(find(name, run.data.dataset_dir), cache, token) for name in names)
+    entries = (fetch(find(name, run.data.dataset_dir), cache, run.model.hf_hub_token) for name in names)
     desks = (looking.Desk(entry, renderer, options) for entry in entries)
     found = _named(desks, wanted.rows) if wanted.rows else TAKEN[wanted.how](desks, wanted.count, run.training.seed)
     rows = tuple(_shown(desk.look(row), renderer) for desk, row in found)
