@@ -123,6 +123,30 @@ def test_a_configuration_that_stops_elsewhere_is_noted(checked, tiny_model: Path
     assert ids(checked(model_name_or_path=model)) == ["render.stop-not-in-config"]
 
 
+@pytest.mark.plants("render.tokenizer-differs")
+def test_a_tokenizer_that_transformers_reads_in_another_way_is_found(
+    checked, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json", tokenizer_class="LlamaTokenizerFast")
+    (found,) = checked(model_name_or_path=model).findings
+    assert (found.id, found.severity) == ("render.tokenizer-differs", "warning")
+    assert found.where.endswith("model/tokenizer.json")
+    assert found.values["kind"] == "LlamaTokenizer"
+    assert found.values["ours"] != found.values["theirs"]
+    monkeypatch.setattr(subprocess, "run", lambda *given, **named: pytest.fail("compared again"))
+    assert ids(checked(model_name_or_path=model)) == ["render.tokenizer-differs"]
+
+
+@pytest.mark.plants("render.tokenizer-not-compared")
+def test_a_tokenizer_that_transformers_cannot_load_is_noted(checked, tiny_model: Path, tmp_path: Path) -> None:
+    automap = {"AutoTokenizer": ["somewhere.Own", None]}
+    changes = {"tokenizer_class": "Own", "auto_map": automap}
+    model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json", **changes)
+    (found,) = checked(model_name_or_path=model).findings
+    assert (found.id, found.severity) == ("render.tokenizer-not-compared", "note")
+    assert found.values["reason"]
+
+
 @pytest.mark.plants("render.plain-form")
 def test_a_model_without_a_template_says_which_form_its_rows_get(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", "tokenizer_config.json")

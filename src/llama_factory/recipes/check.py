@@ -133,6 +133,9 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
     report.findings += () if run.stage == "pt" else renderer.notices
+    report.findings += render_audit.audit_tokenizer(
+        renderer.tokenizer, cache=cache, trust_remote_code=run.model.trust_remote_code
+    )
     rows = data.prepare(run, renderer, cache=cache, say=_quiet, language=language)
     report.data_sets = rows.summary.train + rows.summary.validation
     report.findings += [note for one in report.data_sets for note in one.account.notes]

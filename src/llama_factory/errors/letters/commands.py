@@ -155,4 +155,20 @@ LETTERS: dict[str, Letter] = {
         zh="已有名为 `{name}` 的数据集。",
         zh_cure="请为 `--register` 换一个名字，或加上 `--overwrite`。",
     ),
+    "render.tokenizer-differs": Letter(
+        en="transformers reads this tokenizer as {kind} and cuts {count} of {probes} texts into other tokens than "
+        "tokenizer.json does; of {text}: {theirs}, instead of {ours}.",
+        en_cure="Training uses tokenizer.json as it stands. A program that loads the result with AutoTokenizer would "
+        'feed it other tokens: there, set "tokenizer_class": "PreTrainedTokenizerFast" in tokenizer_config.json.',
+        zh="transformers 以 {kind} 读取该分词器，{probes} 段文本中有 {count} 段的切分与 tokenizer.json 不同；"
+        "例如 {text}：{theirs}，而应为 {ours}。",
+        zh_cure="训练按 tokenizer.json 原样分词。用 AutoTokenizer 加载结果的程序会送入不同的词元："
+        '请在其 tokenizer_config.json 中设 "tokenizer_class": "PreTrainedTokenizerFast"。',
+    ),
+    "render.tokenizer-not-compared": Letter(
+        en="transformers could not load this tokenizer, so the two were not compared: {reason}",
+        en_cure="Nothing to do here, where tokenizer.json is read; programs that use AutoTokenizer will not load it.",
+        zh="transformers 无法加载该分词器，因此没有比较：{reason}",
+        zh_cure="此处直接读取 tokenizer.json，无需处理；使用 AutoTokenizer 的程序将无法加载它。",
+    ),
 }
