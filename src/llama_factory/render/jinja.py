@@ -20,7 +20,9 @@ from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 
+from llama_factory.render.looks import Looked, Unfollowed
 from llama_factory.render.provenance import ProvenanceLost, Traced, holds_traced, join, plain, to_json
 
 _KEEPING = frozenset(
@@ -31,6 +33,10 @@ _KEEPING = frozenset(
 )
 """Filters of jinja2 that only move text about, or change it through the methods of `Traced`. Any other one
 might copy a message's characters where nobody sees it, so it may not touch them."""
+
+
+_PASSING = frozenset({"d", "default", "string", "trim"})
+"""Filters that hand a text on, or ask it through its own methods."""
 
 
 class TemplateRefused(Exception):
@@ -67,6 +73,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         owner = getattr(__obj, "__self__", None)
         if type(owner) is str and __obj.__name__ == "join":
             return join(owner, args[0])
+        if not isinstance(__obj, Macro) and __obj is not Namespace and not isinstance(owner, Looked):
+            _refuse_looked((*args, *kwargs.values()), str(getattr(__obj, "__name__", __obj)))
         result = super().call(__context, __obj, *args, **kwargs)
         if isinstance(__obj, Macro):
             return result
@@ -100,6 +108,8 @@ def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def follow(*args: Any, **kwargs: Any) -> Any:
         given = (*args, *kwargs.values())
+        if name not in _PASSING:
+            _refuse_looked(given, name)
         if name not in _KEEPING and any(holds_traced(value) for value in given):
             raise ProvenanceLost(f"the filter {name}")
         return _checked(function(*args, **kwargs), given, name)
@@ -107,9 +117,14 @@ def _following(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return follow
 
 
+def _refuse_looked(given: Sequence[Any], name: str) -> None:
+    if any(isinstance(value, Looked) for value in given):
+        raise Unfollowed(name)
+
+
 def _checked(result: Any, given: Sequence[Any], name: str) -> Any:
     if (
-        type(result) is not Traced
+        not isinstance(result, Traced)
         and isinstance(result, str)
         and result
         and any(holds_traced(value) for value in given)

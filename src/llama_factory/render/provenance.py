@@ -43,6 +43,10 @@ class Traced(str):
     def __str__(self) -> str:
         return self
 
+    def around(self, text: str, spans: tuple[Span, ...]) -> Traced:
+        """Text put together from this one and others: of the kind that this one is."""
+        return Traced(text, spans)
+
     def __getitem__(self, key: SupportsIndex | slice) -> str:
         if isinstance(key, slice):
             start, stop, stride = key.indices(len(self))
@@ -169,13 +173,18 @@ def join(separator: str, parts: Iterable[Any]) -> Traced:
     texts: list[str] = []
     spans: list[Span] = []
     at = 0
+    kind = _PLAINLY
     for number, part in enumerate(parts):
         for piece in (separator, str(part)) if number else (str(part),):
             if isinstance(piece, Traced):
                 spans += (Span(span.start + at, span.end + at, span.message) for span in piece.spans)
+                kind = kind if type(piece) is Traced else piece
             texts.append(piece)
-            at += len(piece)
-    return Traced("".join(texts), tuple(spans))
+            at += str.__len__(piece)
+    return kind.around("".join(texts), tuple(spans))
+
+
+_PLAINLY = Traced("")
 
 
 def plain(text: str) -> str:

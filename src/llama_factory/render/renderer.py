@@ -23,12 +23,14 @@ import numpy as np
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, OurFault
 from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered, Text
 from llama_factory.render.choose import Chosen, choose
-from llama_factory.render.examples import Drawn, draw, prompt
+from llama_factory.render.examples import Drawn, prompt
 from llama_factory.render.jinja import compile_template
+from llama_factory.render.mould import Moulds
 from llama_factory.render.plain_text import Marks, marks_of, render_texts
 from llama_factory.render.provenance import Traced, plain
 from llama_factory.render.template import CALL, PROBE_ORIGIN, Template
 from llama_factory.render.tokenizer import TOKENIZER_FILES, Encoded, Tokenizer, open_tokenizer
+from llama_factory.render.weighing import weigh
 
 if TYPE_CHECKING:
     from llama_factory.config import Run
@@ -88,21 +90,18 @@ class Renderer:
         drawn: list[list[Drawn] | LlamaFactoryError] = []
         for conversation in conversations:
             try:
-                drawn.append(draw(self.template, conversation))
+                drawn.append(self._moulds.draw(conversation))
             except LlamaFactoryError as error:
                 drawn.append(error)
-        texts = [one.text for found in drawn if not isinstance(found, LlamaFactoryError) for one in found]
-        encodings = iter(self.tokenizer.encode(texts))
+        weighed = iter(self._weigh([one for some in drawn if not isinstance(some, LlamaFactoryError) for one in some]))
         results: list[tuple[Example, ...] | LlamaFactoryError] = []
-        for found in drawn:
-            if isinstance(found, LlamaFactoryError):
-                results.append(found)
+        for some in drawn:
+            if isinstance(some, LlamaFactoryError):
+                results.append(some)
                 continue
-            encoded = [next(encodings) for _ in found]
-            try:
-                results.append(tuple(self._weighed(one, ids) for one, ids in zip(found, encoded, strict=True)))
-            except LlamaFactoryError as error:
-                results.append(error)
+            found = [next(weighed) for _ in some]
+            errors = [one for one in found if isinstance(one, LlamaFactoryError)]
+            results.append(errors[0] if errors else tuple(one for one in found if isinstance(one, Example)))
         return results
 
     def render_texts(self, texts: Sequence[Text]) -> list[Rendered | LlamaFactoryError]:
@@ -180,11 +179,31 @@ class Renderer:
         return Template(self.template_text, self.tokenizer, self.enable_thinking, self.end_ids)
 
     @cached_property
+    def _moulds(self) -> Moulds:
+        return Moulds(self.template)
+
+    @cached_property
     def _pieces_are_exact(self) -> bool:
         """Does encoding piece by piece give the same ids as encoding whole? Asked once, of a text without traps."""
         text = self.template.write(_PROBE)
         (whole,) = self.tokenizer.encode([text])
         return bool(np.array_equal(whole.ids_T, self.tokenizer.encode_in_pieces(text, ()).ids_T))
+
+    def _weigh(self, drawn: Sequence[Drawn]) -> list[Example | LlamaFactoryError]:
+        """All at once, but for those that have to be looked at alone."""
+        rows = self.tokenizer.encode_rows([one.text for one in drawn])
+        together = [None] * len(drawn) if self.borders_always else weigh(drawn, rows, self.tokenizer.control_V)
+        encoded = rows.each() if None in together else []
+        results: list[Example | LlamaFactoryError] = []
+        for number, (one, rendered) in enumerate(zip(drawn, together, strict=True)):
+            if rendered is not None:
+                results.append(Example(one.conversation, rendered))
+                continue
+            try:
+                results.append(self._weighed(one, encoded[number]))
+            except LlamaFactoryError as error:
+                results.append(error)
+        return results
 
     def _weighed(self, one: Drawn, encoded: Encoded) -> Example:
         origin, text = one.conversation.origin, one.text

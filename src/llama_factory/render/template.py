@@ -156,7 +156,10 @@ class Template:
         given["tools"] = as_tools(conversation.tools)
         if self.enable_thinking is not None:
             given["enable_thinking"] = self.enable_thinking
-        return run(self._compiled, as_turns(conversation.messages, manner), **given)
+        return run(self._compiled, self._turns(conversation.messages, manner), **given)
+
+    def _turns(self, messages: Sequence[Message], manner: Manner) -> list[dict[str, Any]]:
+        return as_turns(messages, manner)
 
     def _try(self, asked: Conversation, manner: Manner | None = None, *, answering: bool = False) -> Traced | None:
         try:

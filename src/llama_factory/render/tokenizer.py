@@ -46,6 +46,24 @@ class Encoded(NamedTuple):
     end_T: NDArray[np.int64]
 
 
+class EncodedRows(NamedTuple):
+    """Many texts, their tokens end to end. offsets_R: R+1; text r has the tokens offsets_R[r] to offsets_R[r+1].
+
+    start_T, end_T: as in `Encoded`, characters of the token's own text.
+    """
+
+    ids_T: NDArray[np.int32]
+    start_T: NDArray[np.int64]
+    end_T: NDArray[np.int64]
+    offsets_R: NDArray[np.int64]
+
+    def each(self) -> list[Encoded]:
+        return [
+            Encoded(self.ids_T[left:right], self.start_T[left:right], self.end_T[left:right])
+            for left, right in itertools.pairwise(self.offsets_R.tolist())
+        ]
+
+
 @dataclass(frozen=True)
 class Tokenizer:
     """One tokenizer, and the names of its special tokens. fast: None where only `tokenizers` is to encode."""
@@ -86,20 +104,23 @@ class Tokenizer:
 
     def encode(self, texts: Sequence[Traced]) -> list[Encoded]:
         """Each text whole, as `apply_chat_template` encodes it. Raises StartAgain."""
+        return self.encode_rows(texts).each()
+
+    def encode_rows(self, texts: Sequence[Traced]) -> EncodedRows:
+        """Each text whole, as `apply_chat_template` encodes it. Raises StartAgain."""
         written = [plain(text) for text in texts]
         if self._widths is None or not written:
-            return self._with_offsets(written)
-        found = self.fast.encode(written) if self.fast else None
-        ids_T, offsets_R = found or self._ids(written)
+            return _end_to_end(self._with_offsets(written))
+        ids_T, offsets_R = (self.fast.encode(written) if self.fast else None) or self._ids(written)
         start_T, end_T, holds_R = self._widths.places(ids_T, offsets_R, written)
-        rows = [
-            Encoded(ids_T[left:right], start_T[left:right], end_T[left:right])
-            for left, right in itertools.pairwise(offsets_R.tolist())
-        ]
+        found = EncodedRows(ids_T, start_T, end_T, offsets_R)
+        if holds_R.all():
+            return found
+        rows = found.each()
         unknown = np.flatnonzero(~holds_R).tolist()
         for row, encoded in zip(unknown, self._with_offsets([written[row] for row in unknown]), strict=True):
             rows[row] = encoded
-        return rows
+        return _end_to_end(rows)
 
     def _ids(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         ids = [encoding.ids for encoding in self.rust.encode_batch_fast(texts, add_special_tokens=False)]
@@ -166,6 +187,13 @@ class Tokenizer:
         return np.array(sorted(self.control.values()), dtype=np.int64)
 
     @cached_property
+    def control_V(self) -> NDArray[np.bool_]:
+        """Whether an id is a control token's."""
+        found = np.zeros(max(self.rust.get_vocab(with_added_tokens=True).values(), default=0) + 1, dtype=bool)
+        found[self.control_ids] = True
+        return found
+
+    @cached_property
     def _control_pattern(self) -> re.Pattern[str]:
         longest_first = sorted(self.control, key=len, reverse=True)
         return re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
@@ -220,6 +248,13 @@ def _config(folder: Path) -> dict[str, Any]:
         except (ValueError, TypeError) as error:
             raise InputError("render.broken-tokenizer", where=file, reason=str(error)) from None
     return config
+
+
+def _end_to_end(rows: Sequence[Encoded]) -> EncodedRows:
+    offsets_R = np.cumsum([0, *(row.ids_T.size for row in rows)], dtype=np.int64)
+    none = _encoded([], [])
+    ids_T, start_T, end_T = (np.concatenate(column) for column in zip(none, *rows, strict=True))
+    return EncodedRows(ids_T, start_T, end_T, offsets_R)
 
 
 def _encoded(ids: Sequence[int], offsets: Sequence[tuple[int, int]]) -> Encoded:

@@ -5,6 +5,12 @@ from __future__ import annotations
 from llama_factory.errors.letters.letter import Letter
 
 LETTERS: dict[str, Letter] = {
+    "render.mould-differs": Letter(
+        en="filling in what the template writes around the words of {row} gave another text than the template itself.",
+        en_cure="The file was made again by running the template for every row: nothing is wrong with the rows.",
+        zh="按模板固定文字填入 {row} 的内容所得的文本与模板本身的输出不同。",
+        zh_cure="该文件已改为逐行运行模板重新生成，数据没有问题。",
+    ),
     "render.fast-encoding-differs": Letter(
         en="{library} did not encode this as `tokenizers` does: {text}.",
         en_cure="The file was encoded again by `tokenizers` alone: nothing is wrong with the rows. "
