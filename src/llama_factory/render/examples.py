@@ -20,7 +20,7 @@ from llama_factory.errors import DataError
 from llama_factory.records import Conversation, Message, ToolCall
 from llama_factory.render.provenance import Span, Traced, join, plain
 from llama_factory.render.template import Template, mentions_tools, spans_of, words_of
-from llama_factory.render.thoughts import CLOSE, OPEN, apart, bare, left_empty, left_open, words
+from llama_factory.render.thoughts import CLOSE, OPEN, apart, bare, empty_at_start, left_empty, left_open, words
 
 
 class Turn(NamedTuple):
@@ -99,12 +99,17 @@ def _answer(template: Template, heard: Conversation, number: int, full: Traced) 
     so_far = heard if last else replace(heard, messages=heard.messages[: number + 1])
     own = full if last else template.write(so_far)
     asked = template.write(replace(heard, messages=heard.messages[:number]), answering=True)
-    written = own.startswith(plain(asked))
+    written = own.startswith(plain(asked)) and not _loses_thoughts(template, heard.messages[number])
     if not written:
         built = _built(template, so_far, own, asked)
         written, own = built is None, built or own
     spoken = _spoken(own, number, heard)
-    start = len(asked) if own.startswith(plain(asked)) else spoken[0].start
+    begins = own.startswith(plain(asked))
+    if not begins and (heard.messages[number].tool_calls or heard.messages[number].reasoning):
+        raise DataError(
+            "render.begins-otherwise", where=heard.origin, turn=number + 1, prompt=_short(plain(asked)[-40:])
+        )
+    start = len(asked) if begins else spoken[0].start
     if template.header and plain(own).startswith(template.header, start):
         start += len(template.header)
     limit = next((span.start for span in own.spans if span.start >= spoken[-1].end), len(own))
@@ -130,28 +135,50 @@ def _spoken(text: Traced, number: int, heard: Conversation) -> Sequence[Span]:
 def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced) -> Traced | None:
     """The answer put behind its prompt by hand, where the template itself does not write it there.
 
-    A prompt may end with a mark that opens the thoughts, or with empty thoughts, and the finished conversation
-    leave both out. What the model writes is then the thoughts, the closing mark and the answer as the template has it.
+    A prompt may end with a mark that opens the thoughts, or with empty thoughts, and the finished conversation leave
+    both out; or the finished conversation may not show what was asked as it was asked. What is sent is the prompt; what
+    the model writes is what follows the prompt's last words in the finished conversation, its thoughts in front.
     """
     number = len(so_far.messages) - 1
     message = so_far.messages[number]
     opened, empty = left_open(asked), left_empty(asked)
-    loses_thoughts = bool(message.reasoning) and template.thoughts_key is None
+    if template.header:
+        return None
     if empty is not None and message.reasoning:
         raise DataError("render.thinks-though-off", where=so_far.origin, turn=number + 1)
-    if template.header or (opened is None and empty is None and not loses_thoughts):
-        return None
-    silent = replace(so_far, messages=(*so_far.messages[:-1], replace(message, reasoning=None)))
-    own = template.write(silent)
-    mark = opened if empty is None else empty
-    base = asked.cut(0, len(asked) if mark is None else mark)
+    if opened is None and empty is None and not _loses_thoughts(template, message):
+        return _behind(asked, own, number)
+    own = template.write(replace(so_far, messages=(*so_far.messages[:-1], replace(message, reasoning=None))))
+    mark = empty if opened is None else opened.start
+    base = asked if mark is None else asked.cut(0, mark)
     if not own.startswith(plain(base)):
         return None
-    thoughts: tuple[str, ...] = ()
-    if empty is None:
-        before = () if opened is not None else (f"{OPEN}\n",)
-        thoughts = (*before, Traced.of(message.reasoning or "", number), f"\n{CLOSE}\n\n")
-    return join("", (asked, *thoughts, own.cut(len(base), len(own))))
+    answer = own.cut(len(base), len(own))
+    if empty is not None:
+        return join("", (asked, answer))
+    thoughts = Traced.of(message.reasoning or "", number)
+    if opened:
+        close = "" if plain(answer).startswith(opened.close.strip()) else opened.close
+        return join("", (asked, thoughts, close, answer))
+    if (blank := empty_at_start(answer)) is not None:
+        at, line = blank
+        return join("", (asked, answer.cut(0, at), line, thoughts, line, answer.cut(at, len(answer)).lstrip()))
+    return join("", (asked, f"{OPEN}\n", thoughts, f"\n{CLOSE}\n\n", answer))
+
+
+def _loses_thoughts(template: Template, message: Message) -> bool:
+    return bool(message.reasoning) and template.thoughts_key is None and not template.keeps_thoughts_in_content
+
+
+def _behind(asked: Traced, own: Traced, number: int) -> Traced | None:
+    """`asked`, and what stands in `own` behind the words with which it ends."""
+    tail = plain(asked)[max((span.end for span in asked.spans), default=0) :]
+    spoken = next(spans_of(own, number), None)
+    before = max((span.end for span in own.spans if span.message < number), default=0)
+    if spoken is None or not tail.strip():
+        return None
+    at = plain(own).find(tail, before, spoken.start)
+    return join("", (asked, own.cut(at + len(tail), len(own)))) if at >= 0 else None
 
 
 def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, full: Traced) -> tuple[Traced, int]:
@@ -163,25 +190,13 @@ def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, ful
     longer = full
     if len(full) <= at or not _same(full, own, at) or full is own:
         longer = template.write(replace(so_far, messages=(*so_far.messages, next_turn)))
-    if _same(longer, own, at):
-        found = _next_control(template, longer, at, number)
-        if found is not None:
-            return longer.cut(0, found), found
-    elif so_far.messages[-1].reasoning:  # left out as soon as somebody else speaks: asked of the answer without
-        silent = replace(so_far, messages=(*so_far.messages[:-1], replace(so_far.messages[-1], reasoning=None)))
-        longer = template.write(replace(silent, messages=(*silent.messages, next_turn)))
-        after = max((span.end for span in spans_of(longer, number)), default=len(longer))
-        found = _next_control(template, longer, after, number)
-        if found is not None and _same(longer, template.write(silent), after):
-            return join("", (own.cut(0, at), longer.cut(after, found))), at + found - after
-    raise DataError("render.no-stop", where=so_far.origin, turn=number + 1, after=_short(plain(own)[at:]))
-
-
-def _next_control(template: Template, text: Traced, at: int, number: int) -> int | None:
-    """The end of the first control token between an answer and whatever another message says."""
-    limit = next((span.start for span in text.spans if span.message > number), len(text))
-    found = next(template.tokenizer.control_spellings(text, at, limit), None)
-    return None if found is None else found[1]
+    ended = max((span.end for span in spans_of(longer, number)), default=len(longer))
+    limit = next((span.start for span in longer.spans if span.message > number), len(longer))
+    found = next(template.tokenizer.control_spellings(longer, ended, limit), None)
+    if found is None or not plain(longer).startswith(plain(own)[at:].rstrip(), ended):
+        raise DataError("render.no-stop", where=so_far.origin, turn=number + 1, after=_short(plain(own)[at:]))
+    text = join("", (own.cut(0, at), longer.cut(ended, found[1])))
+    return text, len(text)
 
 
 def _drawn(template: Template, heard: Conversation, text: Traced, turns: tuple[Turn, ...], last: int) -> Drawn:

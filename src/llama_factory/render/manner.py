@@ -55,8 +55,8 @@ def calling(manner: Manner) -> list[Manner]:
 
 
 def as_turns(messages: Sequence[Message], manner: Manner) -> list[dict[str, Any]]:
-    ids = _ids(messages) if manner.ids == "nine" else {}
-    return [_turn(message, number, manner, ids) for number, message in enumerate(messages)]
+    ids = _ids(messages, manner)
+    return [_turn(message, number, manner, ids[number]) for number, message in enumerate(messages)]
 
 
 def as_tools(tools: Sequence[Mapping[str, Any]]) -> list[Any] | None:
@@ -74,11 +74,10 @@ def traced(value: Any, message: int) -> Any:
     return value
 
 
-def _turn(message: Message, number: int, manner: Manner, ids: Mapping[str, str]) -> dict[str, Any]:
+def _turn(message: Message, number: int, manner: Manner, ids: Sequence[str]) -> dict[str, Any]:
     if message.role == "tool":
         turn: dict[str, Any] = {"role": manner.tool_role, "content": Traced.of(message.content, number)}
-        id = ids.get(message.tool_call_id, message.tool_call_id)
-        for key, value in (("name", message.name), ("tool_call_id", id)):
+        for key, value in (("name", message.name), ("tool_call_id", *ids)):
             if value:
                 turn[key] = Traced.of(value, number)
         return turn
@@ -92,24 +91,38 @@ def _turn(message: Message, number: int, manner: Manner, ids: Mapping[str, str])
             turn[manner.thoughts] = Traced.of(message.reasoning, number)
     if message.tool_calls:
         turn["content"] = turn["content"] or manner.silent
-        turn["tool_calls"] = [_call(call, number, at, manner, ids) for at, call in enumerate(message.tool_calls)]
+        turn["tool_calls"] = [_call(call, number, manner, id) for call, id in zip(message.tool_calls, ids, strict=True)]
     return turn
 
 
-def _call(call: ToolCall, number: int, at: int, manner: Manner, ids: Mapping[str, str]) -> dict[str, Any]:
+def _call(call: ToolCall, number: int, manner: Manner, id: str) -> dict[str, Any]:
     arguments = traced(call.arguments, number)
     if manner.arguments == "text":
         arguments = to_json(arguments, ensure_ascii=False)
     function = {"name": Traced.of(call.name, number), "arguments": arguments}
-    given = ids.get(call.id, call.id) or _nine(number * 100 + at)
-    return {"id": Traced.of(given, number), "type": "function", "function": function}
+    return {"id": Traced.of(id, number), "type": "function", "function": function}
 
 
-def _ids(messages: Sequence[Message]) -> dict[str, str]:
-    given = dict.fromkeys(call.id for message in messages for call in message.tool_calls if call.id)
-    return {id: _nine(at) for at, id in enumerate(given)}
-
-
-def _nine(number: int) -> str:
-    """The form of an id that every template takes which checks it."""
-    return f"call{number:05d}"
+def _ids(messages: Sequence[Message], manner: Manner) -> list[tuple[str, ...]]:
+    """Of every message the ids of its calls, or of the call whose result it is: a result without one is the next's."""
+    known: dict[str, str] = {}
+    waiting: list[str] = []
+    found: list[tuple[str, ...]] = []
+    count = 0
+    for message in messages:
+        if message.tool_calls:
+            waiting = []
+            for call in message.tool_calls:
+                given = call.id if manner.ids == "given" else ""
+                waiting.append(given or f"call{count:05d}")  # nine letters and digits: the form that is asked for
+                known[call.id] = waiting[-1]
+                count += 1
+            found.append(tuple(waiting))
+        elif message.role == "tool":
+            id = known.get(message.tool_call_id) if message.tool_call_id else next(iter(waiting), "")
+            id = message.tool_call_id if id is None else id
+            waiting = [other for other in waiting if other != id]
+            found.append((id,))
+        else:
+            found.append(())
+    return found

@@ -53,8 +53,8 @@ class Traced(str):
             if stride != 1:
                 raise ProvenanceLost("reversed or strided text")
             return self.cut(start, max(start, stop))
+        plain = super().__getitem__(key)
         at = key.__index__()
-        plain = super().__getitem__(at)
         at = at if at >= 0 else at + len(self)
         return self._piece(plain, at, at + 1)
 

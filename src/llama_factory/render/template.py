@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from os.path import commonprefix
 from typing import Any
 
 import jinja2
@@ -21,6 +22,7 @@ from llama_factory.render.choose import variables
 from llama_factory.render.jinja import TemplateRefused, compile_template, run
 from llama_factory.render.manner import THOUGHT_KEYS, TOOLS, Manner, as_tools, as_turns, calling
 from llama_factory.render.provenance import ProvenanceLost, Span, Traced, plain
+from llama_factory.render.thoughts import CLOSE, OPEN, bare
 from llama_factory.render.tokenizer import Tokenizer
 
 FAULTS = (jinja2.TemplateError, TypeError, KeyError, AttributeError, IndexError, ValueError)
@@ -104,7 +106,7 @@ class Template:
         """Whether thoughts that stand in the content are written with it."""
         asked = Conversation((_QUESTION, Message("assistant", "42.", reasoning=_THOUGHT)), PROBE_ORIGIN)
         text = self._try(asked, Manner())
-        return text is not None and _THOUGHT in words_of(text, 1)
+        return text is not None and _THOUGHT in words_of(text, 1) and OPEN + CLOSE not in bare(plain(text))
 
     @cached_property
     def tools_manner(self) -> Manner | None:
@@ -126,15 +128,23 @@ class Template:
     @cached_property
     def _usual_stops(self) -> frozenset[str]:
         """Spellings of what ends a plain answer, and of what the model's own configuration stops at."""
-        asked = Conversation((_QUESTION, Message("assistant", "It is 42.")), PROBE_ORIGIN)
-        text = self._try(asked)
         ends = {token for token, id in self.tokenizer.control.items() if id in self.end_ids}
-        if text is not None:
-            at = max((span.end for span in text.spans if span.message == 1), default=len(text))
-            first = next(self.tokenizer.control_spellings(text, at, len(text)), None)
-            if first:
-                return frozenset({plain(text)[first[0] : first[1]]} | ends)
-        return frozenset(ends)
+        tails = [self._after_answer(more) for more in ((), (_QUESTION,))]
+        if tails[0] is None or tails[1] is None:
+            return frozenset(ends)
+        alike = commonprefix([plain(tails[0]), plain(tails[1])])  # noqa: RUF071 - of texts, not of paths
+        both = [tails[0].cut(*found) for found in self.tokenizer.control_spellings(tails[0], 0, len(alike))]
+        alone = [tails[0].cut(*found) for found in self.tokenizer.control_spellings(tails[0], 0, len(tails[0]))]
+        usual = both[-1:] or [token for token in alone if token in ends][:1] or alone[:1]
+        return frozenset({plain(token) for token in usual} | ends)
+
+    def _after_answer(self, more: tuple[Message, ...]) -> Traced | None:
+        """What stands behind a plain answer: at the end of a conversation, or before another question."""
+        asked = Conversation((_QUESTION, Message("assistant", "It is 42."), *more), PROBE_ORIGIN)
+        text = self._try(asked)
+        if text is None:
+            return None
+        return text.cut(max((span.end for span in text.spans if span.message == 1), default=len(text)), len(text))
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -155,7 +165,7 @@ class Template:
         given: dict[str, Any] = variables(self.tokenizer, add_generation_prompt=answering)
         given["tools"] = as_tools(conversation.tools)
         if self.enable_thinking is not None:
-            given["enable_thinking"] = self.enable_thinking
+            given["enable_thinking"] = given["thinking"] = self.enable_thinking  # families differ in its name
         return run(self._compiled, self._turns(conversation.messages, manner), **given)
 
     def _turns(self, messages: Sequence[Message], manner: Manner) -> list[dict[str, Any]]:
@@ -176,8 +186,10 @@ class Template:
             return False
         if found[3].strip() != "It is mild.":
             return False
-        spelled = {mark for mark in _MARKER.findall(plain(text)) if self.tokenizer.rust.token_to_id(mark) is None}
-        return not spelled  # a role that the template has no token for, written out in letters
+        # A role that the template has no token for is written out in letters: no other turn has such a mark.
+        usual = self._try(Conversation((_QUESTION, Message("assistant", "It is 42.")), PROBE_ORIGIN)) or ""
+        spelled = {*_MARKER.findall(plain(text))} - {*_MARKER.findall(plain(usual))}
+        return all(self.tokenizer.rust.token_to_id(mark) is not None for mark in spelled)
 
 
 def words_of(text: Traced, message: int) -> str:

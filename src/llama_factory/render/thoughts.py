@@ -9,14 +9,28 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import NamedTuple
 
 from llama_factory.records import Message
 from llama_factory.render.provenance import Span, Traced, join
 
 OPEN, CLOSE = "<think>", "</think>"
 _BEFORE_ANSWER = re.compile(rf"\s*{OPEN}(.*?){CLOSE}", re.DOTALL)
-_LEFT_OPEN = re.compile(rf"{OPEN}\s*\Z")
-_LEFT_EMPTY = re.compile(rf"{OPEN}\s*{CLOSE}\s*\Z")
+MARKS = {
+    OPEN: CLOSE,
+    "<|START_THINKING|>": "<|END_THINKING|>",
+    "[THINK]": "[/THINK]",
+    "<seed:think>": "</seed:think>",
+    "<thought>": "</thought>",
+    "<|channel>thought": "<channel|>",
+}
+"""Marks that a template may leave open at the end of a prompt, and what closes them."""
+
+_LEFT_OPEN = re.compile(rf"({'|'.join(map(re.escape, MARKS))})(\s*)\Z")
+_LEFT_EMPTY = re.compile(
+    "|".join(rf"(?:{re.escape(left)}\s*)?{re.escape(right)}\s*\Z" for left, right in MARKS.items())
+)
+_EMPTY = re.compile(rf"\s*{OPEN}(\s*){CLOSE}")
 
 
 def apart(message: Message) -> Message:
@@ -53,13 +67,29 @@ def bare(text: str) -> str:
     return "".join(text.split())
 
 
-def left_open(prompt: str) -> int | None:
-    """Where the mark begins with which a prompt ends, if the model is to go on with thoughts."""
+class Opened(NamedTuple):
+    """Thoughts that a prompt has begun: where their mark stands, and what closes them."""
+
+    start: int
+    close: str
+
+
+def left_open(prompt: str) -> Opened | None:
+    """The mark with which a prompt ends, if the model is to go on with thoughts."""
     found = _LEFT_OPEN.search(prompt)
-    return found.start() if found else None
+    if found is None:
+        return None
+    close = MARKS[found[1]]
+    return Opened(found.start(), f"\n{close}\n\n" if found[2] else close)
 
 
 def left_empty(prompt: str) -> int | None:
     """Where the empty thoughts begin with which a prompt ends, if the model is to answer without any."""
     found = _LEFT_EMPTY.search(prompt)
     return found.start() if found else None
+
+
+def empty_at_start(answer: str) -> tuple[int, str] | None:
+    """Empty thoughts with which an answer begins: where they could be filled in, and what goes around them."""
+    found = _EMPTY.match(answer)
+    return (found.start(1), "\n" if "\n" in found[1] else "") if found else None

@@ -183,10 +183,16 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请去掉工具，指定支持工具的 `template`，或设置 `on_bad_row: skip`。",
     ),
     "render.thinks-though-off": Letter(
-        en="turn {turn} has thoughts, and `enable_thinking: false` asks for answers without.",
-        en_cure="Remove the thoughts from the row, or leave `enable_thinking` out.",
-        zh="第 {turn} 轮包含思考内容，而 `enable_thinking: false` 要求不思考直接回答。",
-        zh_cure="请删除该行的思考内容，或不设置 `enable_thinking`。",
+        en="turn {turn} has thoughts, and the prompt that this template writes asks for an answer without.",
+        en_cure="Set `enable_thinking: true`, or remove the thoughts from the row.",
+        zh="第 {turn} 轮包含思考内容，而该模板写出的提示要求不思考直接回答。",
+        zh_cure="请设置 `enable_thinking: true`，或删除该行的思考内容。",
+    ),
+    "render.begins-otherwise": Letter(
+        en="turn {turn} does not begin as the prompt of this template ends ({prompt}).",
+        en_cure="The model would be asked in another form than it learned. Name a `template` that fits such rows.",
+        zh="第 {turn} 轮的开头与该模板提示的结尾（{prompt}）不一致。",
+        zh_cure="模型被提问的形式将与所学不同。请指定适合此类数据的 `template`。",
     ),
     "render.several-examples": Letter(
         en="one conversation became {count} examples where one was asked for.",
