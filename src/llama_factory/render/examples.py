@@ -157,12 +157,14 @@ def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced)
     if empty is not None:
         return join("", (asked, answer))
     thoughts = Traced.of(message.reasoning or "", number)
-    if opened:
+    blank = empty_at_start(answer)
+    if opened and blank is None:
         close = "" if plain(answer).startswith(opened.close.strip()) else opened.close
         return join("", (asked, thoughts, close, answer))
-    if (blank := empty_at_start(answer)) is not None:
+    if blank is not None:
         at, line = blank
-        return join("", (asked, answer.cut(0, at), line, thoughts, line, answer.cut(at, len(answer)).lstrip()))
+        before = () if opened else (answer.cut(0, at), line)
+        return join("", (asked, *before, thoughts, line, answer.cut(at, len(answer)).lstrip()))
     return join("", (asked, f"{OPEN}\n", thoughts, f"\n{CLOSE}\n\n", answer))
 
 
@@ -250,7 +252,9 @@ def _require_all(text: Traced, number: int, message: Message, heard: Conversatio
     """Raises DataError `render.content-lost` where a template leaves out or changes what a message says."""
     found = words_of(text, number)
     if message.tool_calls:
-        complete = bare(message.content) in bare(found) and all(_called(call, found) for call in message.tool_calls)
+        first = bare(message.reasoning or "") if with_thoughts else ""  # thoughts behind the calls would be none
+        complete = bare(found).startswith(first) and bare(message.content) in bare(found)
+        complete = complete and all(_called(call, found) for call in message.tool_calls)
     elif message.role == "tool":
         complete = bare(message.content) in bare(found)  # its name and id may stand beside it
     elif message.reasoning is None and OPEN not in message.content:
