@@ -76,6 +76,8 @@ def read(command: str, words: Sequence[str]) -> Run:
 def split(words: Sequence[str]) -> tuple[Path | None, tuple[str, ...]]:
     """The file, if the first word is one, and the rest: a first word with a `=` or a dash is a key."""
     first, rest = words[0], tuple(words[1:])
+    if first.partition("=")[0].isidentifier() and "=" in first and not Path(first).exists():
+        return None, tuple(words)  # its value may end like a file's name: dataset=train.json
     if first.endswith((".yaml", ".yml", ".json")) and not first.startswith("-") and not Path(first).is_dir():
         return Path(first), rest
     if first.startswith("-") or "=" in first:
