@@ -168,6 +168,10 @@ WRONG: dict[str, tuple[tuple[str, ...], int, str]] = {
     ),
     "an unknown option": (("rows.jsonl", "out.jsonl", "--duplicate"), 2, "`duplicates`"),
     "a form that is not written": (("rows.jsonl", "out.parquet", "--duplicates"), 2, ".jsonl, .json, .csv"),
+    "a folder": ((".", "out.jsonl", "--duplicates"), 2, "reads one file"),
+    "a column that is nowhere": (
+        ("rows.jsonl", "out.jsonl", "--whitespace", "--fields", "respons,id"), 2, "`respons` (`response`?)",
+    ),
     "an expression": (("rows.jsonl", "out.jsonl", "--drop", "("), 2, "cannot be read"),
     "a likeness above 1": (("rows.jsonl", "out.jsonl", "--near-duplicates=80"), 2, "80"),
     "lengths the wrong way round": (

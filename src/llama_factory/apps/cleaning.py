@@ -6,12 +6,12 @@ rule does is `data.cleaning`'s, the order of things `recipes.clean`'s.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_factory.apps.options import FLAG, Given, Option, listed, one_of, share, take, whole
+from llama_factory.apps.telling import heard
 from llama_factory.apps.words import said
 from llama_factory.errors import InputError
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from llama_factory.recipes.clean import Cleaned
 
 NEARLY = 0.8
-SAY_EVERY_S = 5.0
 ON_BAD_ROW = Option(("error|skip",), one_of("error", "skip"))
 
 OPTIONS: Mapping[str, Option] = {
@@ -123,19 +122,6 @@ def _counter(model: str | None) -> Callable[[str], int]:
     return lambda text: len(rust.encode(text, add_special_tokens=False).ids)
 
 
-def heard(screen: Screen) -> Callable[[int], None]:
-    """A line now and then, beside the result: a large file takes minutes."""
-    last = time.monotonic()
-
-    def progress(rows: int) -> None:
-        nonlocal last
-        if rows % 1000 == 0 and time.monotonic() - last >= SAY_EVERY_S:
-            last = time.monotonic()
-            screen.note(said("clean.progress", screen.language, rows=rows))
-
-    return progress
-
-
 def _told(found: Cleaned, target: Path | None, report: Path | None, screen: Screen) -> None:
     language = screen.language
     dropped = found.read - found.kept
@@ -176,5 +162,8 @@ def _surveyed(found: Any, screen: Screen) -> None:
     languages = said("clean.needs", language, install="pip install py3langid")
     if found.languages is not None:
         languages = ", ".join(f"{code} {count}" for code, count in found.languages.items()) or "-"
+        looked = sum(found.languages.values())
+        if looked < found.read:
+            languages += said("clean.of-some", language, looked=looked)
     screen.table([*rows, ("--language", languages)])
     screen.line(said("clean.nothing-written", language))

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_factory.apps.cleaning import ON_BAD_ROW, heard
+from llama_factory.apps.cleaning import ON_BAD_ROW
 from llama_factory.apps.options import FLAG, Option, take
-from llama_factory.apps.telling import tell
+from llama_factory.apps.telling import heard, tell
 from llama_factory.apps.words import said
 from llama_factory.errors import InputError
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_factory.apps.options import FLAG, Option, listed, take, whole
 from llama_factory.apps.rows import as_text, legend, printable
-from llama_factory.apps.telling import tell
+from llama_factory.apps.telling import heard, tell
 from llama_factory.apps.words import said
 from llama_factory.apps.work import read
 from llama_factory.errors import InputError
@@ -46,7 +46,7 @@ def show(words: Sequence[str], screen: Screen, environ: Mapping[str, str]) -> in
     path = Path(given["html"]) if given.has("html") else None
     if path is not None and not given.has("overwrite"):
         _must_be_new(path)
-    showing = recipe.show(read("show", given.rest), wanted, cache=storage.cache_folder(environ))
+    showing = recipe.show(read("show", given.rest), wanted, cache=storage.cache_folder(environ), progress=heard(screen))
     if path is not None:
         _write(path, showing, screen, replace=given.has("overwrite"))
     if given.has("json"):

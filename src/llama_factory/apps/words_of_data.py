@@ -94,6 +94,7 @@ WORDS: Mapping[str, Said] = {
         "共 {read:,} 行；每行字符数 p50 {p50:,}，p95 {p95:,}，最长 {longest:,}。各规则会发现：",
     ),
     "clean.would": Said("{count:,} rows", "{count:,} 行"),
+    "clean.of-some": Said(" (of {looked:,} rows that tell it)", "（看了能辨认的 {looked:,} 行）"),
     "clean.place": Said(", the first at {first}", "，第一处在 {first}"),
     "clean.needs": Said("not looked for: `{install}`", "未检查：`{install}`"),
     "clean.nothing-written": Said(

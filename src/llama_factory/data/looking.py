@@ -7,7 +7,7 @@ that are looked at are held. It deliberately decides nothing: every step is a fu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 
@@ -57,8 +57,12 @@ class Looked:
 class Desk:
     """One data set, its format recognised."""
 
-    def __init__(self, entry: Entry, renderer: Renders, options: Options) -> None:
+    def __init__(
+        self, entry: Entry, renderer: Renders, options: Options, progress: Callable[[int], None] = lambda rows: None
+    ) -> None:
+        """progress: hears how many rows were read."""
         self.entry = entry
+        self._progress = progress
         self._renderer = renderer
         self._options = replace(options, on_bad_row="skip")
         rows = rows_of(entry, options)
@@ -66,13 +70,11 @@ class Desk:
         self._converter = choose(entry, [row for row in sample if not isinstance(row, DataError)])
         self._rows = chain(sample, rows)
 
-    @property
-    def format(self) -> str:
-        return self._converter.said
-
     def rows(self) -> Iterator[Row | DataError]:
         """Every row, in order; once."""
-        return self._rows
+        for number, row in enumerate(self._rows, 1):
+            self._progress(number)
+            yield row
 
     def look(self, row: Row | DataError) -> Looked:
         """What becomes of one row."""

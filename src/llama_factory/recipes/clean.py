@@ -17,10 +17,15 @@ from typing import Any, BinaryIO, Literal
 
 from llama_factory import storage
 from llama_factory.data import cleaning
+from llama_factory.data.building import KEYS_KEPT
 from llama_factory.data.cleaning import Judge, Mender, Row, Rules
 from llama_factory.data.reading import check_file, read_rows
 from llama_factory.data.rowfile import check_name, sink
-from llama_factory.errors import DataError, InputError, LlamaFactoryError
+from llama_factory.data.words import listed
+from llama_factory.errors import DataError, InputError, LlamaFactoryError, nearest
+
+LANGUAGES_OF = 2_000
+"""Rows of which `survey` tells the language: a millisecond each."""
 
 OnBadRow = Literal["error", "skip"]
 Progress = Callable[[int], None]
@@ -74,7 +79,7 @@ def clean(
     judge = Judge(rules)
     for file in against:
         judge.forbid(_usable(_rows(file)))
-    work = _Work(source, Mender(rules), judge, on_bad_row, progress)
+    work = _Work(source, Mender(rules), judge, on_bad_row, progress, rules.fields)
     if report is None:
         _into(target, work, lambda entry: None, overwrite)
     else:
@@ -124,16 +129,22 @@ class _Work:
     judge: Judge
     on_bad_row: OnBadRow
     progress: Progress
+    fields: tuple[str, ...] = ()
     found: Cleaned = field(default_factory=Cleaned)
 
     def rows(self, tell: Callable[[dict[str, Any]], None]) -> Iterator[tuple[str, Row]]:
         """The rows that stay. `tell` hears of every other one, and of those that were changed."""
+        unseen = set(self.fields)
+        keys: set[str] = set()
         for row in _rows(self.source):
             self.found.read += 1
             self.progress(self.found.read)
             if isinstance(row, DataError):
                 self._bad(row, tell)
                 continue
+            if unseen:
+                unseen.difference_update(row[1])
+                keys.update(row[1] if len(keys) < KEYS_KEPT else ())
             where, before = str(row[0]), row[1]
             after, changes = self.mender.mend(before, where)
             dropped = self.judge.judge(after, where)
@@ -146,6 +157,10 @@ class _Work:
                 self._changed(where, before, after, changes, tell)
             self.found.kept += 1
             yield where, after
+        if unseen:
+            name = min(unseen)
+            near = nearest(name, keys)
+            raise InputError("apps.clean-field", where=self.source, field=name, keys=listed(sorted(keys)), near=near)
 
     def _bad(self, error: DataError, tell: Callable[[dict[str, Any]], None]) -> None:
         if self.on_bad_row == "error":
@@ -177,7 +192,7 @@ class _Work:
 class Survey:
     """What rules would find, each by itself; `near` and `languages` are None where their library is not there.
 
-    characters: p50, p95, longest of a row's texts together.
+    characters: p50, p95, longest of a row's texts together. languages: of the first rows, the most frequent ones.
     """
 
     read: int = 0
@@ -225,7 +240,7 @@ def survey(source: Path, *, progress: Progress = lambda rows: None) -> Survey:
             setattr(found, name, getattr(found, name) + 1)
             found.firsts.setdefault(name, where)
         lengths.append(len(text))
-        if language_of and cleaning.tells(text):
+        if language_of and sum(counts.values()) < LANGUAGES_OF and cleaning.tells(text):
             counts[language_of(text)] += 1
     if lengths:
         p50, p95, longest = (int(one) for one in np.percentile(lengths, [50, 95, 100], method="higher"))
@@ -259,6 +274,8 @@ def _usable(rows: Iterator[Any]) -> Iterator[tuple[object, Row]]:
 def _refuse(source: Path, target: Path | None, report: Path | None, against: tuple[Path, ...], overwrite: bool) -> None:
     """What can be known to be wrong before a row is read."""
     for file in (source, *against):
+        if file.is_dir():
+            raise InputError("apps.clean-folder", where=file)
         check_file(file, str(file))
     read = [file.resolve() for file in (source, *against)]
     for out in (target, report):

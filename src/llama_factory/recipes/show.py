@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
@@ -31,6 +31,7 @@ from llama_factory.render.shown import Token, tokens
 MOST = 200
 """Rows that are shown at once: beyond that nobody reads them, and the page becomes too large to open."""
 
+Progress = Callable[[int], None]
 Verdict = Literal["trained", "shortened", "too-long", "bad"]
 
 
@@ -81,10 +82,10 @@ class Showing:
     rows: tuple[Shown, ...]
 
 
-def show(run: Run, wanted: Wanted, *, cache: Path) -> Showing:
+def show(run: Run, wanted: Wanted, *, cache: Path, progress: Progress = lambda rows: None) -> Showing:
     """Raises InputError where a row that was named is not there, and what spoils a whole file.
 
-    cache: where data sets of a hub are kept.
+    cache: where data sets of a hub are kept. progress: hears how many rows of a data set were read.
     """
     require(run, "show")
     if not 0 < max(wanted.count, len(wanted.rows)) <= MOST:
@@ -96,7 +97,7 @@ def show(run: Run, wanted: Wanted, *, cache: Path) -> Showing:
     if not wanted.rows:
         names = names[:1] if wanted.how == "first" else run.data.dataset
     entries = (fetch(find(name, run.data.dataset_dir), cache, run.model.hf_hub_token) for name in names)
-    desks = (looking.Desk(entry, renderer, options) for entry in entries)
+    desks = (looking.Desk(entry, renderer, options, progress) for entry in entries)
     found = _named(desks, wanted.rows) if wanted.rows else TAKEN[wanted.how](desks, wanted.count, run.training.seed)
     rows = tuple(_shown(desk.look(row), renderer) for desk, row in found)
     place = str(renderer.tokenizer.folder)

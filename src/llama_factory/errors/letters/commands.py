@@ -101,6 +101,18 @@ LETTERS: dict[str, Letter] = {
         zh="没有分词器就无法计算词元数。",
         zh_cure="请加上 `--model_name_or_path`，填写要训练的模型。",
     ),
+    "apps.clean-field": Letter(
+        en="no row has the key `{field}`{near}.",
+        en_cure="The keys are: {keys}.",
+        zh="没有一行含有键 `{field}`{near}。",
+        zh_cure="现有的键：{keys}。",
+    ),
+    "apps.clean-folder": Letter(
+        en="this is a folder, and `clean` reads one file.",
+        en_cure="Name a file in it, or make one of all: `llamafactory-cli convert FOLDER rows.jsonl --to openai`.",
+        zh="这是一个文件夹，而 `clean` 读取单个文件。",
+        zh_cure="请指定其中的文件，或先合并：`llamafactory-cli convert FOLDER rows.jsonl --to openai`。",
+    ),
     "apps.clean-library": Letter(
         en="`{needed_for}` needs the library `{library}`, which is not installed.",
         en_cure='Install it: `pip install {library}`, or all that `clean` can use: `pip install -e ".[clean]"`.',
