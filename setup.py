@@ -25,6 +25,8 @@ DATA = (
     "prompt_response_zh.jsonl",
     "history_en.json",
     "history_zh.json",
+    "text_en.jsonl",
+    "text_zh.jsonl",
     "thinking_zh.json",
 )
 

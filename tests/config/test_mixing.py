@@ -50,6 +50,36 @@ def test_what_contradicts_itself_is_refused(keys, id) -> None:
     assert caught.value.letter("en") != caught.value.letter("zh")
 
 
+STREAM = {"dataset": "a,b", "streaming": True, "max_steps": 10}
+
+
+@pytest.mark.parametrize(
+    ("keys", "id", "said"),
+    [
+        ({"max_steps": -1}, "config.stream-needs-steps", "max_steps: 1000"),
+        ({"val_size": 0.1}, "config.stream-cannot", "val_size: 0.1"),
+        ({"tokenized_path": "x"}, "config.stream-cannot", "tokenized_path"),
+        ({"val_size": 3, "do_eval": True}, "config.stream-cannot", "eval_strategy: epoch"),
+        ({"save_strategy": "epoch"}, "config.stream-cannot", "save_strategy: epoch"),
+        ({"mix_strategy": "interleave_over", "disable_shuffling": True}, "config.stream-cannot", "disable_shuffling"),
+        ({"val_size": 3, "eval_strategy": "steps", "eval_on_each_dataset": True}, "config.stream-cannot", "val_size"),
+    ],
+)
+def test_what_a_stream_cannot_know_is_refused(keys, id, said) -> None:
+    with pytest.raises(InputError) as caught:
+        from_mapping({**STREAM, **keys}, "test")
+    assert caught.value.id == id
+    assert said in caught.value.letter("en")
+    assert caught.value.letter("en") != caught.value.letter("zh")
+
+
+def test_a_stream_may_be_mixed_packed_and_validated() -> None:
+    keys = {"mix_strategy": "interleave_over", "packing": True, "val_size": 3, "eval_strategy": "steps"}
+    assert not from_mapping({**STREAM, **keys}, "test").notices
+    (notice,) = from_mapping({"dataset": "a", "buffer_size": 5}, "test").notices
+    assert notice.id == "config.unused-key"
+
+
 def test_a_strategy_for_one_data_set_is_worth_a_line() -> None:
     (notice,) = from_mapping({"dataset": "a", "mix_strategy": "interleave_over"}, "test").notices
     assert notice.id == "config.unused-key"

@@ -154,9 +154,12 @@ def test_a_planned_key_is_refused_with_that_word_and_accepted_where_it_asks_for_
 
 
 def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
-    given("streaming: False\ndo_predict: no\nquantization_bit:\nnum_beams: 1.0\nmix_strategy: Concat\nfsdp: ''\n")
+    given("dataloader_drop_last: False\ntrain_sampling_strategy: Random\n")
+    given("do_predict: no\nquantization_bit:\nnum_beams: 1.0\nfsdp: ''\n")
     given("infer_backend: huggingface\ndouble_quantization: true\nneftune_noise_alpha: 0.0\ndeepspeed: {}\n")
-    problems = refused("streaming: true\ndo_predict: yes\nquantization_bit: 4\ndeepspeed:\n  zero_optimization: {}\n")
+    problems = refused(
+        "dataloader_drop_last: true\ndo_predict: yes\nquantization_bit: 4\ndeepspeed:\n  zero_optimization: {}\n"
+    )
     assert [one.where for one in problems] == [f"run.yaml:{line}" for line in range(1, 5)]
 
 

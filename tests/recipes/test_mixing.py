@@ -69,6 +69,7 @@ def test_the_loss_of_packed_rows_is_that_of_each_row_alone(tiny_model, rows, tmp
         {"mix_strategy": "interleave_over", "interleave_probs": "0.7,0.3"},
         {"neat_packing": True, "mix_strategy": "interleave_under", "train_on_prompt": True, "data_seed": 9},
         {"mix_strategy": "interleave_once", "mask_history": True, "eval_on_each_dataset": True},
+        {"streaming": True, "buffer_size": 8, "mix_strategy": "interleave_over", "packing": True, "val_size": 3},
     ],
     ids=lambda keys: "-".join(keys),
 )
@@ -83,6 +84,22 @@ def test_a_resumed_run_ends_with_the_bytes_of_the_run_left_alone(tiny_model, two
         shutil.copytree(whole / f"checkpoint-{step}", again / f"checkpoint-{step}")
         train(settings(tiny_model, two, again, **given, resume_from_checkpoint=True))
         assert digests(again, *files) == digests(whole, *files)
+
+
+def test_a_stream_is_checked_and_trained_piece_by_piece(tiny_model, two, tmp_path) -> None:
+    from llama_factory.recipes.check import check
+
+    keys = {"streaming": True, "buffer_size": 8, "max_steps": 5, "val_size": 2, "eval_steps": 5}
+    run = from_mapping(settings(tiny_model, two, tmp_path / "run", **keys), "test")
+    report = check(lambda: run, cache=tmp_path / "cache", step=lambda stage: None)
+    assert report.exit_code == 0, report.findings
+    assert report.summary["train_rows"] == 6
+    assert report.summary["total_steps"] == 5
+    said: list[str] = []
+    outcome = recipes.train(run, say=said.append)
+    assert outcome.steps == 5
+    assert outcome.eval_loss is not None
+    assert any("8 records at a time" in line for line in said)
 
 
 @pytest.mark.parametrize(

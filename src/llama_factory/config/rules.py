@@ -131,6 +131,32 @@ def the_mixture_fits(run: Run) -> Iterator[Said]:
                    {"key": "eval_on_each_dataset", "found": "true"})  # fmt: skip
 
 
+def a_stream_is_read_as_it_comes(run: Run) -> Iterator[Said]:
+    mixing, data = run.data.mixing, run.data
+    if not mixing.streaming:
+        if mixing.buffer_size != type(mixing).model_fields["buffer_size"].default:
+            yield _unused("buffer_size", "streaming", "false")
+        return
+    if run.training.max_steps <= 0:
+        yield Said("config.stream-needs-steps", ("streaming", "max_steps"), {})
+    in_turn = mixing.mix_strategy != "concat" and len(data.dataset) > 1
+    cannot = (
+        ("val_size", 0 < data.val_size < 1, f"val_size: {data.val_size:g}"),
+        ("tokenized_path", data.tokenized_path is not None, "tokenized_path"),
+        ("eval_strategy", run.evaluation.eval_strategy == "epoch", "eval_strategy: epoch"),
+        ("save_strategy", run.saving.save_strategy == "epoch", "save_strategy: epoch"),
+        (
+            "disable_shuffling",
+            data.disable_shuffling and in_turn,
+            f"disable_shuffling, mix_strategy: {mixing.mix_strategy}",
+        ),
+        ("eval_on_each_dataset", data.eval_on_each_dataset and bool(data.val_size), "eval_on_each_dataset, val_size"),
+    )
+    for key, wanted, other in cannot:
+        if wanted:
+            yield Said("config.stream-cannot", ("streaming", key), {"other": other})
+
+
 def texts_have_no_turns(run: Run) -> Iterator[Said]:
     if run.method.stage != "pt":
         return
@@ -216,6 +242,7 @@ RULES: tuple[Rule, ...] = (
     one_way_to_learn,
     the_mixture_fits,
     texts_have_no_turns,
+    a_stream_is_read_as_it_comes,
     one_warmup,
     method_fits,
     answers_can_be_drawn,

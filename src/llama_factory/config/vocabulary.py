@@ -183,7 +183,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "compute_accuracy": NO,
     },
     "config.planned-mixing": {
-        "streaming": NO, "buffer_size": (16384,),
         "dataloader_drop_last": NO, "train_sampling_strategy": ("random", "group_by_length"),
         "skip_bad_batch": (0,),
     },

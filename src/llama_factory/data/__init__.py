@@ -10,6 +10,7 @@ from llama_factory.data.batching import StepSource, batches, evaluation_batches,
 from llama_factory.data.preparing import Prepared, prepare
 from llama_factory.data.sizing import packs_rows, rows_per_step, seed_of, steps_per_epoch, token_budget
 from llama_factory.data.store import StoredRow, TokenStore
+from llama_factory.data.streaming import StreamSource
 from llama_factory.data.summary import DataSetSummary, Summary, head_lines
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Prepared",
     "StepSource",
     "StoredRow",
+    "StreamSource",
     "Summary",
     "TokenStore",
     "batches",

@@ -157,6 +157,43 @@ def _build(
         writer.finish({"file": entry.shown, "key": dict(key), "account": account.as_json()})
 
 
+def build_piece(
+    rows: Sequence[Row | DataError],
+    converter: Converter,
+    entry: Entry,
+    renderer: Renders,
+    options: Options,
+    folder: Path,
+) -> Account:
+    """Fill `folder` with some rows of a data set; where none of them is kept, it is not to be opened."""
+    while True:
+        try:
+            return _build_piece(rows, converter, entry, renderer, options, folder)
+        except StartAgain:  # the renderer has found a better way to encode
+            for file in folder.iterdir():
+                file.unlink()
+
+
+def _build_piece(
+    rows: Sequence[Row | DataError],
+    converter: Converter,
+    entry: Entry,
+    renderer: Renders,
+    options: Options,
+    folder: Path,
+) -> Account:
+    tally = Tally()
+    with PartWriter(folder, [file.shown for file in entry.files]) as writer:
+        for chunk in chunks(iter(rows), converter, options, tally):
+            render_chunk(chunk, renderer, options, tally, writer)
+        if options.on_bad_row == "error" and tally.bad:
+            raise several(tally.bad_rows, tally.bad)
+        account = _account(entry, converter, options, tally, writer.rows)
+        if writer.rows:
+            writer.finish({"file": entry.shown, "key": {}, "account": account.as_json()})
+    return account
+
+
 def rows_of(entry: Entry, options: Options) -> Generator[Row | DataError, None, None]:
     """The rows of a data set that the run takes, in order. Closing it closes the file."""
     with closing(sources.rows(entry)) as rows:

@@ -27,6 +27,7 @@ from llama_factory.data.registry import find
 from llama_factory.data.sizing import packs_rows, seed_of
 from llama_factory.data.sources import fetch
 from llama_factory.data.store import TokenStore
+from llama_factory.data.streaming import Stream
 from llama_factory.data.summary import (
     Account,
     DataSetSummary,
@@ -58,7 +59,8 @@ Say = Callable[[str], None]
 class Prepared:
     """`validation` is None when the run asked for none.
 
-    packs: the units of a step where rows are packed, over the rows of `train`. validated: where each data set is
+    packs: the units of a step where rows are packed, over the rows of `train`. stream: where rows are read as they are
+    needed, all that comes; `train` has the first of them then. validated: where each data set is
     judged alone, its validation rows by the name of their loss; together they are `validation`.
     """
 
@@ -66,6 +68,7 @@ class Prepared:
     validation: TokenStore | None
     summary: Summary
     packs: Packs | None = None
+    stream: Stream | None = None
     validated: Mapping[str, TokenStore] = field(default_factory=dict)
 
     @property
@@ -78,6 +81,8 @@ def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Lan
     """All data of a run. What is found is said line by line as it is found, and returned as a summary."""
     data = run.data
     desk = _Desk(run, renderer, cache, say, language)
+    if data.mixing.streaming:
+        return _streamed(run, desk)
     sets = desk.open({"train": data.dataset, "eval": data.eval_dataset}, data.tokenized_path)
     if sets["eval"] and data.val_size:
         raise InputError("data.two-validations", where="val_size")
@@ -95,7 +100,33 @@ def prepare(run: Run, renderer: Renders, *, cache: Path, say: Say, language: Lan
     )
     for text in epoch_lines(summary, language):
         say(text)
-    return Prepared(store, validation, summary, packs, _one_by_one(run, validation))
+    return Prepared(store, validation, summary, packs, validated=_one_by_one(run, validation))
+
+
+def _streamed(run: Run, desk: _Desk) -> Prepared:
+    """The first shard is what is looked at before step 1. Validation rows come out of it, or from other data sets."""
+    data = run.data
+    if not data.dataset:
+        raise InputError("data.no-dataset", where="dataset")
+    others = desk.open({"train": (), "eval": data.eval_dataset}, None)["eval"]
+    stream = desk.stream(run)
+    shard = next(stream.shards(0))
+    train, validation = shard.store, None
+    if train is None:
+        raise DataError("data.stream-empty", where=", ".join(data.dataset), buffer_size=data.mixing.buffer_size)
+    if others:
+        validation = TokenStore([one.part for one in others])
+    elif data.val_size:
+        train, validation = split(train, data.val_size, seed_of(run))
+        stream.keep_back(set(shard.records_of(validation)))
+    judged = tuple(_summary(one) for one in others)
+    found = tuple(
+        _summary(Kept(data.dataset[which], part, shard.accounts[which], "new"))
+        for which, part in zip(shard.set_P, train.parts, strict=True)
+    )
+    summary = Summary(found, judged, len(train), 0 if validation is None else len(validation))
+    desk.say("stream", rows=len(train), validation=summary.validation_rows, buffer=data.mixing.buffer_size)
+    return Prepared(train, validation, summary, _packed(run, train), stream, _one_by_one(run, validation))
 
 
 def _summary(one: Kept) -> DataSetSummary:
@@ -183,6 +214,8 @@ class _Desk:
         self._say = say
         self._language: Language = language
         self._options = options_of(run)
+        self._streaming = run.data.mixing.streaming
+        self._judged: set[str] = set()
 
     def open(self, names: Mapping[str, Sequence[str]], tokenized_path: str | None) -> Mapping[str, Sequence[Kept]]:
         """Each data set by its use: out of `tokenized_path`, or from its file and, where asked for, put there."""
@@ -194,7 +227,7 @@ class _Desk:
                 self._refuse_bad(one.account)
                 self._tell(one)
             return found
-        if not names["train"]:
+        if not names["train"] and not self._streaming:
             raise InputError("data.no-dataset", where="dataset")
         found = {use: [self._open(name, some) for name in some] for use, some in names.items()}
         if place is not None:
@@ -210,6 +243,29 @@ class _Desk:
         kept = Kept(name, opened.part, opened.account, opened.found, opened.changed)
         self._tell(kept)
         return kept
+
+    def stream(self, run: Run) -> Stream:
+        names, mixing = run.data.dataset, run.data.mixing
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError("data.named-twice", where="dataset", name=name)
+        return Stream(
+            [fetch(find(name, self._dataset_dir), self._cache, self._token) for name in names],
+            self._renderer, self._options, self._cache,
+            strategy=mixing.mix_strategy, shares=mixing.interleave_probs, seed=seed_of(run),
+            buffer_size=mixing.buffer_size, told=lambda which, account: self._heard(names[which], account),
+        )  # fmt: skip
+
+    def _heard(self, name: str, account: Account) -> None:
+        """Of every shard, what it lost; the first one decides whether so much may be lost."""
+        if name not in self._judged:
+            self._judged.add(name)
+            self._refuse_loss(account)
+        if account.bad or account.lost or account.shortened:
+            self.say("lost", name=name, read=account.read, bad=account.bad, lost=account.lost, cut=account.shortened)
+
+    def say(self, what: str, **values: object) -> None:
+        self._say(line(what, self._language, **values))
 
     def _key_of(self, name: str) -> Mapping[str, Value]:
         entry = find(name, self._dataset_dir)

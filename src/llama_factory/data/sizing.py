@@ -28,7 +28,12 @@ def token_budget(run: Run) -> int:
 
 
 def steps_per_epoch(run: Run, units: int) -> int:
-    """Steps in which every row, or every pack of rows, is seen once; the last may be smaller."""
+    """Steps in which every row, or every pack of rows, is seen once; the last may be smaller.
+
+    Of a stream nobody knows: the steps of the run.
+    """
+    if run.data.mixing.streaming:
+        return run.training.max_steps
     return -(-units // rows_per_step(run))
 
 

@@ -68,6 +68,15 @@ LINES: Mapping[str, Line] = {
         "分词结果已写入 {path}，下次运行将直接使用",
     ),
     "taken": Line("tokenised rows are taken from {path}", "使用 {path} 中的分词结果"),
+    "stream": Line(
+        "rows are read as they are needed, {buffer:,} records at a time; of the first: {rows:,} for training, "
+        "{validation:,} for validation",
+        "按需读取数据，每次 {buffer:,} 条；其中第一批：训练 {rows:,} 行，验证 {validation:,} 行",
+    ),
+    "lost": Line(
+        "{name}: of the next {read:,} records {bad:,} cannot be used, {lost:,} are too long, {cut:,} shortened",
+        "{name}：接下来的 {read:,} 条中，{bad:,} 条无法使用，{lost:,} 条过长，{cut:,} 条被缩短",
+    ),
     "share": Line(
         "an epoch takes {rows:,} rows of {name}: {different:,} of its {of:,}",
         "每轮从 {name} 取 {rows:,} 行：其 {of:,} 行中的 {different:,} 行",

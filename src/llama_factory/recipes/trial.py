@@ -119,6 +119,7 @@ def _make(bench: Bench, rows: Prepared, target: Path, find: Find, stage: Callabl
     policy.verify(data.sample_batch(rows.train))
     per_epoch = data.steps_per_epoch(bench.run, rows.units)
     steps = audit.total_steps(bench.run, per_epoch)
+    epochs = steps * data.rows_per_step(bench.run) / rows.units if rows.stream else steps / per_epoch
     step = source_of(bench.run, rows, TERM).largest(steps)
     stage("step")
     heard = _Heard(find)
@@ -140,7 +141,7 @@ def _make(bench: Bench, rows: Prepared, target: Path, find: Find, stage: Callabl
         peak=machine.memory().peak,
         ram=machine.describe().ram,
         difference=math.nan,
-        run_s=rows.train.tokens * steps / per_epoch / heard.tokens_per_second,
+        run_s=rows.train.tokens * epochs / heard.tokens_per_second,
     )
     if figures.peak > FULL * figures.ram:
         find(Finding("machine.memory-nearly-full", "warning", "", _memory(figures)))

@@ -64,8 +64,19 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
 
 
-def source_of(run: Run, rows: Prepared, term: str) -> data.StepSource:
+def source_of(run: Run, rows: Prepared, term: str) -> data.StepSource | data.StreamSource:
     """The steps of the run. `term` names what each of them counts."""
+    if rows.stream is not None:
+        return data.StreamSource(
+            rows.stream,
+            rows.train,
+            rows_per_step=data.rows_per_step(run),
+            micro_batch_tokens=data.token_budget(run),
+            shuffle=not run.data.disable_shuffling,
+            term=term,
+            steps=run.training.max_steps,
+            pack_tokens=run.data.cutoff_len if data.packs_rows(run) else None,
+        )
     return data.batches(
         rows.train,
         rows_per_step=data.rows_per_step(run),
@@ -132,7 +143,7 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     return policy, [*said, *attached.said]
 
 
-def memory_ahead(bench: Bench, source: data.StepSource) -> None:
+def memory_ahead(bench: Bench, source: data.StepSource | data.StreamSource) -> None:
     """Have the memory of the largest micro-batch, and of weights laid out, made ready while the weights are read."""
     run, half = bench.run, bench.precision.compute != "float32"
     if bench.device != "cpu" or run.method.finetuning_type == "freeze":  # below what is trained nothing is kept
@@ -195,6 +206,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "rows a step": data.rows_per_step(run),
         "seed": run.training.seed,
         **({} if run.data.mixing.data_seed is None else {"data_seed": run.data.mixing.data_seed}),
+        **({"streaming": run.data.mixing.buffer_size} if run.data.mixing.streaming else {}),
         **({"packing": run.data.cutoff_len} if data.packs_rows(run) else {}),
         "disable_shuffling": run.data.disable_shuffling,
         "compute format": bench.precision.compute,

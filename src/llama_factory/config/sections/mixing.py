@@ -70,6 +70,18 @@ class Mixing(Section):
         en="The same as packing: true. Rows of a pack are kept apart with either spelling.",
         zh="等同于 packing: true；两种写法下同一包中的行都互相隔离。",
     )
+    streaming: Annotated[bool, Flag()] = key(
+        False,
+        en="Read, tokenise and shuffle rows piece by piece while training comes to them; nothing is kept for a second "
+        "run. Needs max_steps.",
+        zh="训练用到时才逐段读取、分词并打乱数据，不为下次运行保留任何结果。需要 max_steps。",
+    )
+    buffer_size: Annotated[int, Whole(at_least=1)] = key(
+        16384,
+        en="With streaming: how many records are held and shuffled at a time.",
+        zh="streaming 时一次读入并打乱的记录数。",
+        unit="records",
+    )
     data_seed: Annotated[int | None, Whole(at_least=0, at_most=SEED_MAX)] = key(
         None,
         en="Start of the random numbers that choose rows and their order. Nothing given: seed.",

@@ -35,6 +35,19 @@ _TOGETHER: dict[str, Letter] = {
         zh="`interleave_probs` 中的比例之和为 {found}，而不是 1。",
         zh_cure="请将每个比例除以总和。",
     ),
+    "config.stream-needs-steps": Letter(
+        en="`streaming: true` reads rows only when their turn comes, so nobody knows how many steps an epoch has.",
+        en_cure="Write how many steps to make, for example `max_steps: 1000`.",
+        zh="`streaming: true` 只在用到时读取数据，因此无法得知一轮有多少步。",
+        zh_cure="请写出要训练的步数，例如 `max_steps: 1000`。",
+    ),
+    "config.stream-cannot": Letter(
+        en="`streaming: true` reads rows only when their turn comes, and `{other}` needs to know all of them.",
+        en_cure="Remove one of the two. With streaming: `val_size` as a count, `eval_strategy: steps`, "
+        "`save_strategy: steps`.",
+        zh="`streaming: true` 只在用到时读取数据，而 `{other}` 需要事先知道全部数据。",
+        zh_cure="请删除其中之一。流式读取时可用：`val_size` 写行数、`eval_strategy: steps`、`save_strategy: steps`。",
+    ),
     "config.best-by-nothing": Letter(
         en="`metric_for_best_model: {found}` is measured by nobody; there are: {known}.",
         en_cure="Name one of these; `eval_on_each_dataset: true` measures each data set alone.",
@@ -49,6 +62,12 @@ _MIXTURES: dict[str, Letter] = {
         en_cure="Raise the smallest share in `interleave_probs`, or use `mix_strategy: interleave_under`.",
         zh="按此比例，一轮约需 {rows} 行，是现有行数的 {times} 倍。",
         zh_cure="请提高 `interleave_probs` 中最小的比例，或改用 `mix_strategy: interleave_under`。",
+    ),
+    "data.stream-empty": Letter(
+        en="none of the first {buffer_size} records can be learned from.",
+        en_cure="Raise `cutoff_len` or `buffer_size`, or look at the rows with `llamafactory-cli show`.",
+        zh="前 {buffer_size} 条记录都无法用于学习。",
+        zh_cure="请增大 `cutoff_len` 或 `buffer_size`，或用 `llamafactory-cli show` 查看数据。",
     ),
     "data.mixture-empty": Letter(
         en="all rows of `{name}` were drawn for validation: nothing is left of it to take turns with.",

@@ -77,10 +77,11 @@ FEATURES: dict[str, Letter] = {
         zh_cure="请删除该行；每个助手轮次以权重 1 训练。",
     ),
     "config.planned-mixing": Letter(
-        en="streaming, mixing by probability and packing of data sets",
-        en_cure="Remove the line. Data sets are joined, kept on disk, and batched by tokens without padding.",
-        zh="数据集的流式读取、按概率混合与打包",
-        zh_cure="请删除该行。数据集会依次拼接、存于磁盘，并按词元数组批，不做填充。",
+        en="other orders of rows, leaving out the last step of an epoch, and going on past a bad batch",
+        en_cure="Remove the line. Every row comes once an epoch, shuffled by `data_seed`; `mix_strategy`, `packing` "
+        "and `streaming` are built.",
+        zh="其他的取行顺序、舍弃每轮最后一步，以及跳过异常批次",
+        zh_cure="请删除该行。每行每轮恰好一次，按 `data_seed` 打乱；`mix_strategy`、`packing` 与 `streaming` 已实现。",
     ),
     "config.planned-thinking": Letter(
         en="choosing between thinking and plain answers, and templates for tools",
