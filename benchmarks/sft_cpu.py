@@ -25,7 +25,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -35,12 +34,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from beside_peer import PEER_VENV, machine, peer_environment
+
 HERE = Path(__file__).resolve().parent
 STEPS = 11
 ROWS_A_STEP = 8
 ROWS = 200
-PEER_TORCH = ("torch==2.9.1", "torchvision==0.24.1", "torchaudio==2.9.1")
-PEER = ("llamafactory==0.9.5",)
 
 WORK: dict[str, Any] = {
     "stage": "sft",
@@ -104,7 +103,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("model", type=Path)
     parser.add_argument("rows_file", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peer-venv", type=Path, default=Path.home() / ".cache" / "llama-factory-dev" / "peer-0.9.5")
+    parser.add_argument("--peer-venv", type=Path, default=PEER_VENV)
     parser.add_argument("--peer-split", type=int, default=2, help="rows that the peer computes at a time, of 8")
     parser.add_argument("--without-defaults", action="store_true")
     parser.add_argument("--raw", type=Path, default=HERE / "results" / "sft_cpu.json")
@@ -128,18 +127,6 @@ def arms_of(asked: argparse.Namespace, peer_python: Path) -> dict[str, tuple[str
 def split(rows: int) -> dict[str, int]:
     """A step of ROWS_A_STEP rows, so many of them at a time."""
     return {"per_device_train_batch_size": rows, "gradient_accumulation_steps": ROWS_A_STEP // rows}
-
-
-def peer_environment(folder: Path) -> Path:
-    """The peer's own interpreter; made once, which takes a few minutes and some gigabytes."""
-    python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        print(f"making a virtual environment for the peer in {folder}", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        for wanted in (PEER_TORCH, PEER):
-            subprocess.run([str(python), "-m", "pip", "install", "--quiet", *wanted], check=True)
-        (folder / "complete").touch()
-    return python
 
 
 def write_rows(file: Path, folder: Path) -> None:
@@ -208,15 +195,6 @@ def version_time(folder: Path) -> float:
         subprocess.run([str(folder / "llamafactory-cli"), "version"], check=True, capture_output=True)
         times.append(time.perf_counter() - began)
     return statistics.median(times[1:])
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on; no name of the host."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    cpu = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-    memory = next(line.split()[1] for line in Path("/proc/meminfo").read_text().splitlines() if "MemTotal" in line)
-    load = os.getloadavg()[0]
-    return {"cpu": cpu, "processors": os.cpu_count(), "memory_gb": int(memory) / 1e6, "load_at_the_end": load}
 
 
 def without_paths(result: dict[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def trained(row: Rendered) -> float:
     return float(row.weight_T[1:].sum())
 
 
+def learns(row: Rendered) -> bool:
+    """Whether any weight is left behind the first token."""
+    return np.count_nonzero(row.weight_T[1:]) > 0
+
+
 def _truncate(conversation: Conversation, rendered: Rendered, render: Render, limit: int) -> Fitted:
     """Whole rounds are dropped from the end until the rest fits; it then ends with its true stop token.
 
