@@ -48,7 +48,7 @@ def trained(row: Rendered) -> float:
 
 def learns(row: Rendered) -> bool:
     """Whether any weight is left behind the first token."""
-    return np.count_nonzero(row.weight_T[1:]) > 0
+    return bool(row.weight_T[1:].any())
 
 
 def _truncate(conversation: Conversation, rendered: Rendered, render: Render, limit: int) -> Fitted:
