@@ -154,6 +154,26 @@ def test_a_model_without_a_template_says_which_form_its_rows_get(checked, tiny_m
     assert "render.plain-form" in ids(checked(model_name_or_path=model))
 
 
+@pytest.mark.plants("data.several-from-one")
+def test_a_template_that_rewrites_history_makes_a_row_of_every_answer(
+    checked, tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = Path(copy_of(tiny_model, tmp_path / "model"))
+    template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    ends = "+ '<|im_end|>\\n' -}}{%- endfor"
+    assert ends in template
+    changed = template.replace(
+        ends, "+ (' <|im_end|>\\n' if loop.last and message['role'] == 'assistant' else '<|im_end|>\\n') -}}{%- endfor"
+    )
+    (folder / "chat_template.jinja").write_text(changed, encoding="utf-8")
+    turns = [{"role": role, "content": f"{role} {at}"} for at in range(3) for role in ("user", "assistant")]
+    talks = [{"messages": [{**turns[0], "content": f"user {at}"}, turns[1]]} for at in range(60)]
+    report = checked([*talks, {"messages": turns}], model_name_or_path=str(folder))
+    assert report.summary["train_rows"] == 63
+    (found,) = [one for one in report.findings if one.id == "data.several-from-one"]
+    assert (found.values["rows"], found.values["count"]) == (3, 1)
+
+
 @pytest.mark.plants("model.beyond-window")
 def test_rows_beyond_the_window_are_counted(checked, tiny_model: Path, tmp_path: Path) -> None:
     model = copy_of(tiny_model, tmp_path / "model", max_position_embeddings=64)

@@ -109,6 +109,8 @@ class Tally:
     keys: set[str] = field(default_factory=set)
     placeholders: int = 0
     first_placeholder: Finding | None = None
+    several: int = 0
+    first_several: Finding | None = None
     odd_thoughts: int = 0
     first_odd_thought: Finding | None = None
 
@@ -315,11 +317,18 @@ def _answers(talks: Sequence[Conversation], renderer: Renders, options: Options,
                 raise result
             if not any(learns(rendered) for _, rendered in result):
                 raise DataError("data.nothing-to-learn", where=conversation.origin)
+            if len(result) > 1:
+                tally.several += 1
+                tally.first_several = tally.first_several or _several_from(conversation, len(result))
             long = max(rendered.ids_T.size for _, rendered in result) > options.cutoff_len
             rows += _fitted(result, renderer, options, tally) if long else [rendered for _, rendered in result]
         except LlamaFactoryError as error:
             _bad(error, tally)
     return rows
+
+
+def _several_from(conversation: Conversation, rows: int) -> Finding:
+    return Finding("data.several-from-one", "note", str(conversation.origin), {"rows": rows})
 
 
 def _fitted(
@@ -384,7 +393,11 @@ def _account(entry: Entry, converter: Converter, options: Options, tally: Tally,
     if entry.num_samples is not None and tally.read < min(entry.num_samples, options.max_samples or tally.read + 1):
         values = {"wanted": entry.num_samples, "found": tally.read}
         notes.append(Finding("data.fewer-samples", "note", entry.shown, values))
-    seen = ((tally.first_placeholder, tally.placeholders), (tally.first_odd_thought, tally.odd_thoughts))
+    seen = (
+        (tally.first_placeholder, tally.placeholders),
+        (tally.first_odd_thought, tally.odd_thoughts),
+        (tally.first_several, tally.several),
+    )
     for first, count in seen:
         if first is not None:
             notes.append(Finding(first.id, first.severity, first.where, {**first.values, "count": count}))

@@ -413,6 +413,14 @@ _FINDINGS: dict[str, Letter] = {
         zh="共 {length} 个 token，cutoff_len 为 {limit}。",
         zh_cure="请增大 cutoff_len，或设置 `on_too_long`。",
     ),
+    "data.several-from-one": Letter(
+        en="{count} dialogues become several rows, the first {rows}: the template shows earlier answers otherwise than "
+        "it asks for them, so each is learned as it is asked for.",
+        en_cure="Nothing to do here, but long dialogues take longer. `mask_history: true` trains the last answer only.",
+        zh="有 {count} 段对话各变成多行，第一段为 {rows} 行：模板会在历史中改写先前的回答，"
+        "因此每个回答都按提问时的形式单独学习。",
+        zh_cure="无需处理；长对话会更耗时。设置 `mask_history: true` 则只学习最后一个回答。",
+    ),
     "data.placeholder": Letter(
         en="found `{text}`, which looks like a name still to be filled in ({count} records have such).",
         en_cure="The model will say it word for word. Replace it if that is not meant.",
