@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-from llama_factory.data import registry
+from llama_factory.data import formats, registry, sources
 from llama_factory.data.splits import Wanted
-from llama_factory.errors import LlamaFactoryError
+from llama_factory.errors import DataError, LlamaFactoryError
 
 ROW = {"instruction": "hello", "output": "hi there"}
 TALK = {"conversations": [{"from": "human", "value": "hello"}, {"from": "gpt", "value": "hi there"}]}
@@ -61,12 +63,24 @@ def test_the_data_sets_that_come_with_the_program_are_the_fallback(desk, tmp_pat
     assert desk.trained(desk.prepare("identity").train) == ["mine <stop >"]
 
 
-def test_every_shipped_data_set_can_be_prepared(desk) -> None:
-    names = registry.names(str(registry.shipped()))
-    assert len(names) >= 3
-    for name in names:
-        stage = "pt" if name.startswith("text") else "sft"
-        assert len(desk.prepare(name, stage=stage).train) > 0
+def test_every_row_of_every_shipped_data_set_is_a_record_and_every_stage_has_some(tmp_path) -> None:
+    seen: Counter[str] = Counter()
+    for name in registry.names(str(registry.shipped())):
+        entry = sources.fetch(registry.find(name, str(registry.shipped())), tmp_path)
+        rows = [row for row in sources.rows(entry) if not isinstance(row, DataError)]
+        converter = formats.choose(entry, rows)
+        kinds = {type(converter.convert(row, origin)).__name__ for origin, row in rows}
+        assert len(kinds) == 1
+        assert len(rows) == len(list(sources.rows(entry))) >= 6
+        seen.update(kinds)
+    assert seen == {"Conversation": 18, "Text": 3, "Preference": 3, "Labelled": 2, "Classified": 2}
+
+
+def test_shipped_data_sets_of_every_kind_of_file_can_be_prepared(desk) -> None:
+    for name in ("identity", "history_zh", "questions_en", "sharegpt_en", "weighted_en", "thinking_en"):
+        assert len(desk.prepare(name).train) > 0
+    for name in ("text_zh", "notes_en"):
+        assert len(desk.prepare(name, stage="pt").train) > 0
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,10 @@ def test_the_mask_decodes_to_exactly_the_assistants_words_and_stop_tokens(tiny_m
 
 def test_the_shipped_data_sets_are_all_learned_from_whole(tiny_model, tmp_path) -> None:
     folder = Path(__file__).parents[2] / "data"
-    names = list(json.loads((folder / "dataset_info.json").read_text(encoding="utf-8")))
+    info = json.loads((folder / "dataset_info.json").read_text(encoding="utf-8"))
+    other_stages = ("text_", "notes_", "preference_", "ranking_", "kto_", "classify_")
+    called = ("tools_", "sharegpt_tools_")  # the template of this model has no place for tools
+    names = [name for name in info if not name.startswith((*other_stages, *called))]
     renderer = load_renderer(tiny_model)
     rows = 0
     for name in names:
@@ -119,5 +122,5 @@ def test_the_shipped_data_sets_are_all_learned_from_whole(tiny_model, tmp_path) 
             learned = renderer.decode(stored.ids_T[stored.weight_T > 0].tolist(), skip_control=False)
             assert learned.endswith("<|im_end|>")
             rows += 1
-    assert rows >= 100
-    assert len(names) >= 8
+    assert rows >= 200
+    assert len(names) == 15

@@ -62,9 +62,12 @@ def test_an_example_is_a_configuration(path: Path) -> None:
 
 def test_every_data_set_that_is_shipped_is_registered_and_every_registered_one_is_shipped() -> None:
     registry = json.loads((ROOT / "data" / "dataset_info.json").read_text(encoding="utf-8"))
-    shipped = {path.name for path in (ROOT / "data").glob("*.json*")} - {"dataset_info.json"}
-    assert len(registry) == 10
+    shipped = {path.name for path in (ROOT / "data").iterdir()} - {"dataset_info.json", "README.md"}
+    assert len(registry) == 28
     assert {entry["file_name"] for entry in registry.values()} <= shipped
+    packed = (ROOT / "setup.py").read_text(encoding="utf-8"), (ROOT / "MANIFEST.in").read_text(encoding="utf-8")
+    for entry in registry.values():
+        assert all(entry["file_name"] in text for text in packed)
     assert not [
         name for name in registry if f"`{name}`" not in (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     ]

@@ -133,8 +133,9 @@ def templates(language: Language) -> list[tuple[str, ...]]:
 
 
 def datasets(folder: str = "data") -> list[tuple[str, ...]]:
-    """Name, format and file of every entry in the reader's registry, then of the shipped one's others."""
-    from llama_factory.data import registry
+    """Name, format and file of every entry in the reader's registry and the shipped one; then the public sets that are
+    known by name, with their stage, their place on the hub, language and licence."""
+    from llama_factory.data import public, registry
 
     rows: list[tuple[str, ...]] = []
     for name in registry.names(folder):
@@ -144,6 +145,12 @@ def datasets(folder: str = "data") -> list[tuple[str, ...]]:
             rows.append((name, "!", error.letter().splitlines()[0]))
         else:
             rows.append((name, entry.formatting or "-", entry.shown))
+    own = {row[0] for row in rows}
+    rows += [
+        (one.name, one.stage, f"{one.hub} ({one.language}; {one.licence})")
+        for one in public.table()
+        if one.name not in own
+    ]
     return rows
 
 

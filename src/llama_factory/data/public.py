@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any, NamedTuple
 
+TABLE = "public.json"
 ABOUT = ("stage", "language", "licence")
 """What the table says beside the keys of a registry."""
 
@@ -41,6 +42,6 @@ def table() -> list[Public]:
 
 
 def _table() -> Mapping[str, Mapping[str, Any]]:
-    text = resources.files("llama_factory.data").joinpath("public.json").read_text(encoding="utf-8")
+    text = resources.files("llama_factory.data").joinpath(TABLE).read_text(encoding="utf-8")
     found: dict[str, dict[str, Any]] = json.loads(text)
     return found

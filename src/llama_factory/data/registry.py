@@ -111,7 +111,7 @@ def find(name: str, dataset_dir: str, environ: Mapping[str, str] = os.environ) -
     for place, entries in _registries(dataset_dir, from_ms):
         if name in entries:
             return _entry(name, entries[name], place, from_ms)
-        known += entries
+        known += entries if place.shown != public.TABLE else ()
     for path in (Path(name), folder / name):
         if path.is_file() or ("/" in name.rstrip("/") and path.is_dir()):
             return Entry(name=name, path=path, shown=str(path), formatting=None, columns={}, tags={})
@@ -126,7 +126,7 @@ def find(name: str, dataset_dir: str, environ: Mapping[str, str] = os.environ) -
     shown = ", ".join(names[:NAMES_SHOWN]) + (", ..." if len(names) > NAMES_SHOWN else "")
     raise InputError(
         "data.unknown-name", where="dataset", name=name, registry=folder / REGISTRY, known=shown or "-",
-        hint=hint(name, names),
+        hint=hint(name, [*names, *public.entries()]),
     )  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def _registries(dataset_dir: str, from_ms: bool) -> Iterator[tuple[_Registry, Ma
         yield _Registry(f"{repository}/{REGISTRY}", Path(dataset_dir), repository), _entries(path)
     for folder in (Path(dataset_dir), shipped()):
         yield _Registry(str(folder / REGISTRY), folder), _entries(folder / REGISTRY)
-    yield _Registry("public.json", Path()), public.entries()
+    yield _Registry(public.TABLE, Path()), public.entries()
 
 
 def _remote_registry(repository: str, from_ms: bool) -> Path:
