@@ -50,39 +50,56 @@ class _Answer(NamedTuple):
     as_written: bool
 
 
+class _Talk:
+    """A conversation under a template. The prompt before each message is asked for more than once, and written once."""
+
+    def __init__(self, template: Template, conversation: Conversation) -> None:
+        self.template = template
+        self.heard = _heard(template, conversation)
+        self._prompts: dict[int, Traced] = {}
+
+    def asked(self, number: int) -> Traced:
+        """What is sent before message `number` is written."""
+        if number not in self._prompts:
+            before = replace(self.heard, messages=self.heard.messages[:number])
+            self._prompts[number] = self.template.write(before, answering=True)
+        return self._prompts[number]
+
+
 def draw(template: Template, conversation: Conversation) -> list[Drawn]:
     """At least one example. Raises DataError `render.*`."""
-    heard = _heard(template, conversation)
+    talk = _Talk(template, conversation)
+    heard = talk.heard
     trained = [n for n, one in enumerate(heard.messages) if one.role == "assistant" and one.weight != 0.0]
     for number in trained:
         if not heard.messages[number].content.strip() and not heard.messages[number].tool_calls:
             raise DataError("render.empty-answer", where=heard.origin, turn=number + 1)
     full = template.write(heard)
     last = len(heard.messages) - 1
-    final = _answer(template, heard, last, full) if last in trained else None
+    final = _answer(talk, last, full) if last in trained else None
     text = final.text if final and final.as_written else full
     together: list[Turn] = [Turn(last, final.start, final.end)] if final and final.as_written else []
     examples: list[Drawn] = []
     for number in reversed([n for n in trained if n != last]):
-        answer = _answer(template, heard, number, full)
+        answer = _answer(talk, number, full)
         if answer.as_written and _alike(answer, full) and (final is None or final.as_written):
             together.insert(0, Turn(number, answer.start, answer.end))
         else:
-            examples.insert(0, _drawn(template, heard, answer.text, (Turn(number, answer.start, answer.end),), number))
+            examples.insert(0, _drawn(talk, answer.text, (Turn(number, answer.start, answer.end),), number))
     if final and not final.as_written:
-        examples.append(_drawn(template, heard, final.text, (Turn(last, final.start, final.end),), last))
+        examples.append(_drawn(talk, final.text, (Turn(last, final.start, final.end),), last))
     elif together or not examples:
-        examples.append(_drawn(template, heard, text, tuple(together), last))
+        examples.append(_drawn(talk, text, tuple(together), last))
     return [_given_back(conversation, example) for example in examples]
 
 
 def prompt(template: Template, conversation: Conversation) -> tuple[Traced, tuple[int, ...]]:
     """The text up to where the model speaks next, and where its earlier answers begin."""
-    heard = _heard(template, conversation)
-    text = template.write(heard, answering=True)
-    if template.header and text == template.write(heard):
+    talk = _Talk(template, conversation)
+    text = talk.asked(len(conversation.messages))
+    if template.header and text == template.write(talk.heard):
         text = join("", (text, template.header))
-    return text, _borders(template, heard, text, len(heard.messages))
+    return text, _borders(talk, text, len(conversation.messages))
 
 
 def _heard(template: Template, conversation: Conversation) -> Conversation:
@@ -93,12 +110,13 @@ def _heard(template: Template, conversation: Conversation) -> Conversation:
     return conversation if messages == conversation.messages else replace(conversation, messages=messages)
 
 
-def _answer(template: Template, heard: Conversation, number: int, full: Traced) -> _Answer:
+def _answer(talk: _Talk, number: int, full: Traced) -> _Answer:
     """Message `number` as the last one: what is sent before it, what the model then writes."""
+    template, heard = talk.template, talk.heard
     last = number == len(heard.messages) - 1
     so_far = heard if last else replace(heard, messages=heard.messages[: number + 1])
     own = full if last else template.write(so_far)
-    asked = template.write(replace(heard, messages=heard.messages[:number]), answering=True)
+    asked = talk.asked(number)
     written = own.startswith(plain(asked)) and not _loses_thoughts(template, heard.messages[number])
     if not written:
         built = _built(template, so_far, own, asked)
@@ -201,8 +219,9 @@ def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, ful
     return text, len(text)
 
 
-def _drawn(template: Template, heard: Conversation, text: Traced, turns: tuple[Turn, ...], last: int) -> Drawn:
+def _drawn(talk: _Talk, text: Traced, turns: tuple[Turn, ...], last: int) -> Drawn:
     """The example, with nothing lost in it: every message is found in its text."""
+    heard = talk.heard
     trained = {turn.message: turn.start for turn in turns}
     for number, message in enumerate(heard.messages[: last + 1]):
         _require_all(text, number, message, heard, with_thoughts=number in trained)
@@ -212,7 +231,7 @@ def _drawn(template: Template, heard: Conversation, text: Traced, turns: tuple[T
         replace(message, weight=0.0) if message.role == "assistant" and number not in trained else message
         for number, message in enumerate(heard.messages[: last + 1])
     )
-    borders = _borders(template, heard, text, last + 1, trained)
+    borders = _borders(talk, text, last + 1, trained)
     return Drawn(replace(heard, messages=messages), text, turns, borders)
 
 
@@ -226,22 +245,18 @@ def _given_back(conversation: Conversation, example: Drawn) -> Drawn:
     return replace(example, conversation=replace(conversation, messages=messages))
 
 
-def _borders(
-    template: Template, heard: Conversation, text: Traced, upto: int, known: Mapping[int, int] = MappingProxyType({})
-) -> tuple[int, ...]:
+def _borders(talk: _Talk, text: Traced, upto: int, known: Mapping[int, int] = MappingProxyType({})) -> tuple[int, ...]:
     """Where each answer before message `upto` begins: no token may reach across, since serving cuts there too."""
     borders = []
-    for number, message in enumerate(heard.messages[:upto]):
+    header = talk.template.header
+    for number, message in enumerate(talk.heard.messages[:upto]):
         if message.role != "assistant":
             continue
+        spoken = next(spans_of(text, number), None)
         if number in known:
             borders.append(known[number])
-            continue
-        asked = template.write(replace(heard, messages=heard.messages[:number]), answering=True)
-        spoken = next(spans_of(text, number), None)
-        if text.startswith(plain(asked)):
-            border = len(asked)
-            header = template.header
+        elif text.startswith(plain(talk.asked(number))):
+            border = len(talk.asked(number))
             borders.append(border + len(header) if header and plain(text).startswith(header, border) else border)
         elif spoken is not None:
             borders.append(spoken.start)

@@ -8,7 +8,8 @@ spans exact or raises `ProvenanceLost`; none guesses. `docs/decisions/0001` tell
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple, SupportsIndex
 
 
@@ -236,10 +237,19 @@ _MARK = "\U0010fffe"  # a code point that is no character: it cannot stand in a 
 
 
 def _json_string(text: Traced, options: dict[str, Any]) -> Traced:
-    escaped: Callable[[str], str] = lambda char: json.dumps(char, ensure_ascii=options.get("ensure_ascii", True))[1:-1]  # noqa: E731
+    """`text` as a JSON string: what is escaped still belongs to whoever wrote it."""
+    ensure_ascii = bool(options.get("ensure_ascii", True))
     pieces: list[str] = ['"']
-    for char in text:
-        spans = char.spans if isinstance(char, Traced) else ()
-        written = escaped(plain(char))
-        pieces.append(Traced(written, (Span(0, len(written), spans[0].message),) if spans else ()))
-    return join("", [*pieces, '"'])
+    at = 0
+    for found in (_ESCAPED_ASCII if ensure_ascii else _ESCAPED).finditer(plain(text)):
+        pieces.append(text.cut(at, found.start()))
+        for place in range(found.start(), found.end()):
+            written = json.dumps(plain(text)[place], ensure_ascii=ensure_ascii)[1:-1]
+            owners = text.cut(place, place + 1).spans
+            pieces.append(Traced(written, tuple(Span(0, len(written), span.message) for span in owners)))
+        at = found.end()
+    return join("", [*pieces, text.cut(at, len(text)), '"'])
+
+
+_ESCAPED = re.compile(r'["\\\x00-\x1f]+')
+_ESCAPED_ASCII = re.compile(r'["\\\x00-\x1f]+|[^\x00-\x7e]+')
