@@ -328,7 +328,8 @@ def _answers(talks: Sequence[Conversation], renderer: Renders, options: Options,
 
 
 def _several_from(conversation: Conversation, rows: int) -> Finding:
-    return Finding("data.several-from-one", "note", str(conversation.origin), {"rows": rows})
+    values = {"rows": rows}  # how many records there are such is known at the end
+    return Finding("data.several-from-one", "note", str(conversation.origin), values)
 
 
 def _fitted(
