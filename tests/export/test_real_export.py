@@ -40,7 +40,7 @@ def test_a_trained_adapter_is_merged_into_the_real_model_and_still_answers(real_
     folder.mkdir()
     save.trained_files(
         model, {}, run, folder, base_folder=real_model,
-        template_text=renderer.template_text, template_fingerprint=renderer.fingerprint,
+        template_text=renderer.template_text, template_fingerprint=renderer.template_fingerprint,
     )  # fmt: skip
     for name, content in renderer.files().items():
         (folder / name).write_bytes(content)

@@ -21,6 +21,7 @@ from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights
 from llama_factory.model.locate import Folders, locate_for
+from llama_factory.model.taught import require_template
 from llama_factory.records import Finding, Message
 
 if TYPE_CHECKING:
@@ -147,10 +148,8 @@ def _renderer(run: Run, folders: Folders, tell: Callable[[Finding], None]) -> Re
     renderer = renderer_for(run, folders.tokenizer)
     for finding in renderer.notices:
         tell(finding)
-    for one in folders.adapters:
-        born = fingerprint.read(one)
-        if born is not None and born.template_fingerprint != renderer.fingerprint:
-            tell(Finding("export.other-template", "warning", str(one)))
+    for finding in require_template(run, folders, renderer):
+        tell(finding)
     return renderer
 
 

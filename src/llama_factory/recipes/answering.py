@@ -18,6 +18,7 @@ from llama_factory.generation.text import UNFINISHED
 from llama_factory.model import adapters
 from llama_factory.model.load import load_config, load_for
 from llama_factory.model.locate import locate_for
+from llama_factory.model.taught import require_template
 from llama_factory.recipes.outcome import Say, tell
 from llama_factory.records import Finding, Message
 from llama_factory.render import Renderer, renderer_for
@@ -66,6 +67,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     """
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
+    another = require_template(run, folders, renderer)
     loading()
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)
@@ -74,7 +76,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append)
     if folders.adapters:
         said += adapters.open(model, folders.adapters, folders.base).said
-    tell(say, (*said, *renderer.notices), language)
+    tell(say, (*said, *renderer.notices, *another), language)
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
     window = limit if isinstance(limit, int) and limit > 0 else None

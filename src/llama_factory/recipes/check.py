@@ -23,6 +23,7 @@ from llama_factory.errors import DataError, InputError, Language, LlamaFactoryEr
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
 from llama_factory.model.locate import Folders, locate_for
+from llama_factory.model.taught import require_template
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
 from llama_factory.render import audit as render_audit
@@ -132,7 +133,8 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
-    report.findings += () if run.stage == "pt" else renderer.notices
+    if run.stage != "pt":
+        report.findings += (*renderer.notices, *require_template(run, folders, renderer))
     report.findings += render_audit.audit_tokenizer(
         renderer.tokenizer, cache=cache, trust_remote_code=run.model.trust_remote_code
     )

@@ -17,6 +17,7 @@ from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.losses import Term, token_nll
 from llama_factory.model.locate import locate_for
+from llama_factory.model.taught import require_template
 from llama_factory.recipes import check
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
@@ -60,7 +61,8 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
 def _bench(run: Run, say: Say, language: Language) -> Bench:
     folders = locate_for(run)
     bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base))
-    tell(say, (*bench.precision.said, *bench.renderer.notices), language)
+    another = require_template(run, folders, bench.renderer)
+    tell(say, (*bench.precision.said, *bench.renderer.notices, *another), language)
     return bench
 
 

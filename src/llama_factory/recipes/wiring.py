@@ -174,16 +174,20 @@ class ModelWriter:
         if self.module is None:
             raise OurFault("trainer.nothing-to-save")
         bench = self._bench
+        plain = bench.run.method.stage == "pt"
         save.trained_files(
             self.module,
             masters,
             bench.run,
             folder,
             base_folder=bench.folders.base,
-            template_text=bench.renderer.template_text,
-            template_fingerprint=bench.renderer.fingerprint,
+            template_text="" if plain else bench.renderer.template_text,
+            template_fingerprint="" if plain else bench.renderer.template_fingerprint,
         )
-        for name, content in bench.renderer.files().items():
+        files = bench.renderer.files()
+        if plain and any(said.id == "render.plain-form" for said in bench.renderer.notices):
+            del files["chat_template.jinja"]  # the model has none, and has learned none
+        for name, content in files.items():
             (folder / name).write_bytes(content)
         if bench.run.method.finetuning_type != "lora":
             save.stop_everywhere(folder, bench.renderer.stop_ids)
@@ -266,6 +270,8 @@ def commands_of(bench: Bench) -> Mapping[str, str]:
     asked = {"model_name_or_path": base, "adapter_name_or_path": output} if adapted else {"model_name_or_path": output}
     if run.data.template is not None:
         asked["template"] = run.data.template
+    if run.data.enable_thinking is not None:
+        asked["enable_thinking"] = str(run.data.enable_thinking).lower()
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in asked.items())
     merged = shlex.quote(output.rstrip("/") + "-merged")
     return {

@@ -147,14 +147,14 @@ class Renderer:
     @cached_property
     def fingerprint(self) -> str:
         """Changes when the same conversation might become other tokens or weights."""
-        parts = [
-            str(VERSION),
-            str(self.borders_always),
-            str(self.enable_thinking),
-            self.template_text,
-            json.dumps(dict(self.tokenizer.names), sort_keys=True),
-        ]
-        parts.append(self.tokenizer.rust.to_str())
+        parts = (str(VERSION), str(self.borders_always), str(self.enable_thinking), self.template_fingerprint)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @cached_property
+    def template_fingerprint(self) -> str:
+        """Changes with the template's text and with the tokenizer: what an adapter remembers of its training."""
+        names = json.dumps(dict(self.tokenizer.names), sort_keys=True)
+        parts = (self.template_text, names, self.tokenizer.rust.to_str())
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def files(self) -> dict[str, bytes]:

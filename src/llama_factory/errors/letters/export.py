@@ -54,12 +54,6 @@ LETTERS: dict[str, Letter] = {
         zh="模型和适配器都没有分词器。",
         zh_cure="只导出权重。如需分词器,请设置 `tokenizer_name`。",
     ),
-    "export.other-template": Letter(
-        en="the adapter was trained with another template or tokenizer than the one exported now.",
-        en_cure="Leave `template`, `default_system` and `tokenizer_name` as they were in training.",
-        zh="适配器训练时使用的模板或分词器与现在导出的不同。",
-        zh_cure="请保持 `template`、`default_system` 和 `tokenizer_name` 与训练时一致。",
-    ),
     # -- proofs that failed
     "export.not-finite": Letter(
         en="the merged weights hold numbers that are not finite.",

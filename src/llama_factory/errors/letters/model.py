@@ -343,6 +343,20 @@ LETTERS: dict[str, Letter] = {
         zh="权重与 {adapter} 训练时一致,但 config.json 已改变。",
         zh_cure="如果不是有意修改,请恢复原文件。",
     ),
+    "model.other-template": Letter(
+        en="the adapter was trained with another {part} than the one used now.",
+        en_cure="Leave `template`, `default_system` and `tokenizer_name` as they were in training (leaving them out "
+        "takes what lies beside the adapter). If it is meant, set `allow_template_mismatch: true`.",
+        zh="该适配器训练时使用的模板或分词器（{part}）与现在的不同。",
+        zh_cure="请保持 `template`、`default_system` 和 `tokenizer_name` 与训练时一致（不填则使用适配器旁保存的）。"
+        "若确有此意，请设置 `allow_template_mismatch: true`。",
+    ),
+    "model.other-template-allowed": Letter(
+        en="the adapter was trained with another {part} than the one used now, as you allowed.",
+        en_cure="Answers may be worse than they were in training.",
+        zh="该适配器训练时使用的模板或分词器（{part}）与现在的不同，已按您的设置放行。",
+        zh_cure="回答质量可能不如训练时。",
+    ),
     "model.broken-note": Letter(
         en="the note about how this folder was made cannot be read: {found}.",
         en_cure="Remove the file to use the folder unchecked, or take another checkpoint.",
