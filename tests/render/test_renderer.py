@@ -290,6 +290,16 @@ def test_a_folder_without_a_tokenizer_and_a_broken_one_are_letters(tmp_path) -> 
     assert caught.value.id == "render.broken-tokenizer"
 
 
+def test_an_answer_is_learned_behind_the_prompt_where_the_template_contradicts_itself_and_it_is_said(tmp_path) -> None:
+    template = CHATML.replace("{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>assistant\nWell: ' }}")
+    control = ["<|im_start|>", "<|im_end|>"]
+    renderer = load_renderer(write_tokenizer(tmp_path, control=control, template=template, eos="<|im_end|>"))
+    assert [finding.id for finding in renderer.notices] == ["render.prompt-joined"]
+    rendered = renderer.render(talk("Hello?", "Yes."))
+    assert "<|im_start|>assistant\nWell: Yes.<|im_end|>" in rendered.text
+    assert learned(renderer, rendered) == "Yes.<|im_end|>"
+
+
 def test_a_generation_prompt_unlike_the_training_text_is_said(tmp_path) -> None:
     template = CHATML.replace("{{ '<|im_start|>assistant\n' }}", "{{ '<|im_start|>model\n' }}")
     control = ["<|im_start|>", "<|im_end|>"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from os.path import commonprefix
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ def _answer(talk: _Talk, number: int, full: Traced) -> _Answer:
     asked = talk.asked(number)
     written = own.startswith(plain(asked)) and not _loses_thoughts(template, heard.messages[number])
     if not written:
-        built = _built(template, so_far, own, asked)
+        built = _built(template, so_far, own, asked) or _rejoined(template, own, asked, number)
         written, own = built is None, built or own
     spoken = _spoken(own, number, heard)
     begins = own.startswith(plain(asked))
@@ -199,6 +200,35 @@ def _behind(asked: Traced, own: Traced, number: int) -> Traced | None:
         return None
     at = plain(own).find(tail, before, spoken.start)
     return join("", (asked, own.cut(at + len(tail), len(own)))) if at >= 0 else None
+
+
+def _rejoined(template: Template, own: Traced, asked: Traced, number: int) -> Traced | None:
+    """The prompt, and behind it what the template writes for the answer, where an answer begins otherwise there.
+
+    What both say before it is taken once: one beginning goes on where the other ends, or they part at a control token.
+    """
+    first = next(spans_of(own, number), None)
+    if first is None:
+        return None
+    after = max((span.end for span in own.spans if span.end <= first.start), default=0)
+    ends = max((span.end for span in asked.spans), default=0)
+    mine, theirs = plain(own)[after : first.start], plain(asked)[ends:]
+    shared = len(commonprefix([mine, theirs]))  # noqa: RUF071 - of texts, not of paths
+    if shared not in (len(mine), len(theirs)):
+        marks = template.tokenizer.control_spellings(own, after, first.start)
+        shared = next((start - after for start, end in marks if start <= after + shared < end), -1)
+    return None if shared < 0 else join("", (asked, own.cut(after + shared, len(own))))
+
+
+def contradicts(template: Template, conversation: Conversation) -> bool:
+    """Whether the template asks for an answer otherwise than its finished conversation begins it, thoughts aside.
+
+    conversation: a question and its answer come first.
+    """
+    so_far = replace(conversation, messages=conversation.messages[:2])
+    own = template.write(so_far)
+    asked = template.write(replace(conversation, messages=conversation.messages[:1]), answering=True)
+    return not own.startswith(plain(asked)) and _built(template, so_far, own, asked) is None
 
 
 def _stopped(template: Template, so_far: Conversation, own: Traced, at: int, full: Traced) -> tuple[Traced, int]:

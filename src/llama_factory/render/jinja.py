@@ -17,6 +17,7 @@ import jinja2
 from jinja2 import nodes
 from jinja2.compiler import CodeGenerator, Frame
 from jinja2.ext import Extension, loopcontrols
+from jinja2.filters import do_mark_safe
 from jinja2.parser import Parser
 from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -144,8 +145,8 @@ def _tojson(
 
 
 def _safe(value: Any) -> Any:
-    """Nothing is escaped here, so there is nothing to be marked as safe."""
-    return value
+    """A message's text stays what it is. A template's own, marked so, escapes what is added to it, as in jinja2."""
+    return value if isinstance(value, Traced) else do_mark_safe(value)
 
 
 def _raise_exception(message: str) -> None:

@@ -74,9 +74,13 @@ class Traced(str):
         return (self[at] for at in range(len(self)))
 
     def __add__(self, other: str) -> Traced:
+        if not isinstance(other, str):
+            return NotImplemented  # a name that is not defined is no empty text
         return join("", (self, other))
 
     def __radd__(self, other: str) -> Traced:
+        if not isinstance(other, str):
+            return NotImplemented
         return join("", (other, self))
 
     def __mul__(self, times: SupportsIndex) -> Traced:

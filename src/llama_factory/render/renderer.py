@@ -23,7 +23,7 @@ import numpy as np
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, OurFault
 from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered, Text
 from llama_factory.render.choose import Chosen, choose
-from llama_factory.render.examples import Drawn, prompt
+from llama_factory.render.examples import Drawn, contradicts, prompt
 from llama_factory.render.jinja import compile_template
 from llama_factory.render.mould import Moulds
 from llama_factory.render.plain_text import Marks, marks_of, render_texts
@@ -35,7 +35,7 @@ from llama_factory.render.weighing import weigh
 if TYPE_CHECKING:
     from llama_factory.config import Run
 
-VERSION = 2
+VERSION = 3
 """Goes up when the same conversation would become other tokens or weights: stores made before are not reused."""
 
 _PROBE = Conversation(
@@ -298,9 +298,12 @@ def _begins_like_its_prompts(renderer: Renderer) -> Renderer:
             for turn, message in enumerate(one.conversation.messages)
             if message.role == "assistant" and message.weight != 0.0
         ]
+        tail = repr(renderer.decode(asked[0][1][-8:], skip_control=False))
         if all(ids[: len(prompt)] == prompt for ids, prompt in asked):
-            return candidate
-    tail = repr(renderer.decode(asked[0][1][-8:], skip_control=False))
+            if not contradicts(candidate.template, _PROBE):
+                return candidate
+            joined = Finding("render.prompt-joined", "note", "", {"tail": tail})
+            return replace(candidate, notices=(*candidate.notices, joined))
     said = Finding("render.prompt-differs", "warning", "", {"tail": tail})
     return replace(renderer, notices=(*renderer.notices, said))
 

@@ -122,8 +122,15 @@ class Template:
         before, prompt, full = self._try(question), self._try(question, answering=True), self._try(asked)
         if before is None or prompt is None or full is None or before != prompt or not full.startswith(plain(prompt)):
             return ""
+        if self._always_asks(asked, full):
+            return ""
         between = plain(full)[len(prompt) : next((span.start for span in full.spans if span.message == 1), 0)]
         return between if between.strip() else ""
+
+    def _always_asks(self, asked: Conversation, full: Traced) -> bool:
+        """Whether the beginning of a next answer follows every conversation, even a finished one."""
+        longer = self._try(replace(asked, messages=(*asked.messages, _QUESTION)))
+        return longer is not None and not longer.startswith(plain(full).rstrip())
 
     @cached_property
     def _usual_stops(self) -> frozenset[str]:

@@ -128,6 +128,13 @@ LETTERS: dict[str, Letter] = {
         zh="该模板生成时的提示与完整对话的开头不一致(提示结尾为 {tail})。",
         zh_cure="模型被提问的形式将与训练时不同。如有更合适的模板,请指定 `template`。",
     ),
+    "render.prompt-joined": Letter(
+        en="the prompt that this template writes for generation (it ends with {tail}) is not how its finished "
+        "conversations begin: each answer is learned behind the prompt, as the model will be asked.",
+        en_cure="Nothing to do. Other programs that train with this template may teach another form.",
+        zh="该模板生成时的提示(结尾为 {tail})与完整对话的开头不一致:每个回答都按提问时的提示来学习。",
+        zh_cure="无需处理。用该模板训练的其他程序学到的形式可能不同。",
+    ),
     "render.template-refuses": Letter(
         en="the chat template does not take this conversation: {reason}",
         en_cure="Change the row, or set `on_bad_row: skip`.",
