@@ -15,8 +15,9 @@ come before the clock on both sides; everything else, the loading of our faster 
     peer, 2         preprocessing_num_workers: 2
     peer, 1         preprocessing_num_workers: 1
 
-Both sides must make the same number of tokens, but for one line break a row. Memory: the peak of a process that
-prepares a JSON Lines file of so many MB of such rows, each size once; one row shows what imports take.
+Both sides must make the same number of tokens, but for a full stop in the peer's default system prompt. Memory: the
+peak of a process that prepares a JSON Lines file of so many MB of such rows, each size once; one row shows what
+imports take.
 """
 
 from __future__ import annotations
@@ -145,8 +146,8 @@ def peak(mb: int, rows: list[dict[str, str]], config: dict[str, Any], folder: Pa
 
 
 def same_work(runs: dict[str, list[Run]]) -> None:
-    """The template's line break after the last answer is a token here and none there."""
-    made = {(one["rows"], one["tokens"] - (arm[0] == "o") * one["rows"]) for arm, some in runs.items() for one in some}
+    """Its default system prompt ends with a full stop that the model's own has not."""
+    made = {(one["rows"], one["tokens"] + (arm[0] == "o") * one["rows"]) for arm, some in runs.items() for one in some}
     assert len(made) <= 1, made
     assert all(one["store"] == "hit" for one in runs["ours, again"])
     assert all(one["store"] == "new" for one in runs["ours"])

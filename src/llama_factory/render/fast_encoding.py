@@ -1,6 +1,6 @@
 """The ids that `tokenizers` gives, several times faster, and never on trust: fastokens under watch.
 
-In: a tokenizer of the `tokenizers` library, texts. Out: their ids, or None while there is nothing to be faster with.
+In: a tokenizer of the `tokenizers` library, texts. Out: their ids, or None where there is nothing to be faster with.
 fastokens is loaded in a thread of its own, once enough text is announced for that to pay. Before its first use
 it must encode a fixed set of hard texts as `tokenizers` does; afterwards every 32nd row, and every row with
 characters beyond the basic plane, is encoded by both. The first difference ends its use and raises
@@ -101,7 +101,11 @@ class FastEncoding:
             self._thread.join()
 
     def encode(self, texts: Sequence[str]) -> tuple[NDArray[np.int32], NDArray[np.int64]] | None:
-        """All ids end to end and where each text's ids begin, one more than texts. Raises StartAgain."""
+        """All ids end to end and where each text's ids begin, one more than texts. Raises StartAgain.
+
+        While it is being loaded this waits: so much was announced that what is encoded meanwhile costs more.
+        """
+        self.wait()
         if not self.ready:
             return None
         try:
