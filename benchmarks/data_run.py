@@ -14,9 +14,10 @@ import os
 import resource
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from installed import versions
 
 PACKAGES = ("llamafactory", "llama-factory", "tokenizers", "fastokens", "transformers", "datasets", "jinja2", "numpy")
 
@@ -26,7 +27,7 @@ def main() -> None:
     config = json.loads(Path(config_file).read_text())
     found = (ours if side == "ours" else peer)(config)
     found["peak_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    Path(result_file).write_text(json.dumps({**found, "versions": versions()}))
+    Path(result_file).write_text(json.dumps({**found, "versions": versions(PACKAGES)}))
 
 
 def ours(config: dict[str, Any]) -> dict[str, Any]:
@@ -67,16 +68,6 @@ def peer(config: dict[str, Any]) -> dict[str, Any]:
     seconds = time.perf_counter() - began
     tokens = sum(len(ids) for ids in rows["input_ids"])
     return {"seconds": seconds, "rows": len(rows), "tokens": tokens, "batch": len(batch["input_ids"])}
-
-
-def versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

@@ -14,9 +14,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from installed import versions
 
 PACKAGES = ("llamafactory", "llama-factory", "torch", "transformers", "peft", "accelerate", "trl", "datasets")
 
@@ -28,7 +29,7 @@ def main() -> None:
     (ours if side == "ours" else peer)(config, steps)
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    Path(result_file).write_text(json.dumps({"steps": steps, "peak_bytes": peak, "versions": versions()}))
+    Path(result_file).write_text(json.dumps({"steps": steps, "peak_bytes": peak, "versions": versions(PACKAGES)}))
 
 
 def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
@@ -69,16 +70,6 @@ def peer(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
             steps.append({"at": time.time(), "tokens": int(state.num_input_tokens_seen)})
 
     run_exp(config, callbacks=[Clock()])
-
-
-def versions() -> dict[str, str]:
-    found = {"python": sys.version.split()[0]}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

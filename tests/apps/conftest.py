@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+sys.path.insert(0, str(Path(__file__).parent))  # for what these tests share: data_commands
+
 PROGRAM = (sys.executable, "-m", "llama_factory")
 FORGET = ("LC_ALL", "LC_MESSAGES", "LANG", "LLAMA_FACTORY_LANG", "NO_COLOR", "NNODES", "FORCE_TORCHRUN", "WORLD_SIZE")
 

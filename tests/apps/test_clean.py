@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_commands import Told, in_process, write
 
 from llama_factory.apps import cleaning
-from llama_factory.apps.cli import main
 from llama_factory.recipes import clean as recipe
 
 ROWS: list[dict[str, Any]] = [
@@ -25,7 +25,6 @@ ROWS: list[dict[str, Any]] = [
     {"id": 4, "prompt": "cafe\u0301?", "response": "As an AI, I cannot."},
     {"id": 5, "prompt": "你好", "response": "你好！"},
 ]
-Told = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -34,18 +33,7 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     monkeypatch.setenv("LLAMA_FACTORY_LANG", "en")
     write("rows.jsonl", ROWS)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["clean", *words])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        assert not list(tmp_path.glob(".writing-*"))
-        return code, said.out, said.err
-
-    return run
-
-
-def write(name: str, rows: list[dict[str, Any]]) -> None:
-    Path(name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return in_process("clean", tmp_path, capsys)
 
 
 def rows_in(name: str) -> list[dict[str, Any]]:

@@ -6,13 +6,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from data_commands import Told, in_process, write
 
-from llama_factory.apps.cli import main
 from llama_factory.apps.words import USAGE
 from llama_factory.data import registry, sources
 from llama_factory.data.formats import choose
@@ -53,7 +52,6 @@ INPUTS: dict[str, tuple[list[dict[str, Any]], tuple[str, ...]]] = {
     "texts": (TEXTS, ("text",)),
     "classes": (CLASSES, ("classification",)),
 }
-Told = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
@@ -63,18 +61,7 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
     for name, (rows, _) in INPUTS.items():
         write(f"{name}.jsonl", rows)
 
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["convert", *words])
-        said = capsys.readouterr()
-        assert "Traceback" not in said.err
-        assert not list(tmp_path.glob(".writing-*"))
-        return code, said.out, said.err
-
-    return run
-
-
-def write(name: str, rows: list[dict[str, Any]]) -> None:
-    Path(name).write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return in_process("convert", tmp_path, capsys)
 
 
 def records(name: str, folder: str = "data") -> list[Record]:
