@@ -21,8 +21,6 @@ from llama_factory.data.turns import PAIRS, Turns
 from llama_factory.errors import DataError
 from llama_factory.records import Message, Origin, Preference, Record
 
-LABELS = ("kto_tag", "label")
-
 
 @dataclass(frozen=True, slots=True)
 class Completion:

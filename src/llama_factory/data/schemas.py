@@ -55,14 +55,12 @@ def _check(call: ToolCall, parameters: Mapping[str, Any] | None, origin: Origin)
     tool = short(call.name)
     try:
         validator = _validator(json.dumps(parameters))
-        if isinstance(validator, str):
-            raise DataError("data.tool-schema", where=origin, tool=tool, reason=validator)
-        problem = next(validator.iter_errors(dict(call.arguments)), None)
-    except DataError:
-        raise
+        problem = None if isinstance(validator, str) else next(validator.iter_errors(dict(call.arguments)), None)
     except Exception as failed:  # noqa: BLE001 - whatever a schema of a row makes its library do is that row's fault
         reason = short(str(failed).split("\n")[0] or type(failed).__name__)
         raise DataError("data.tool-schema", where=origin, tool=tool, reason=reason) from None
+    if isinstance(validator, str):
+        raise DataError("data.tool-schema", where=origin, tool=tool, reason=validator)
     if problem is None:
         return
     place = ".".join(str(step) for step in problem.absolute_path)

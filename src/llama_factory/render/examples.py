@@ -155,8 +155,8 @@ def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced)
     """The answer put behind its prompt by hand, where the template itself does not write it there.
 
     A prompt may end with a mark that opens the thoughts, or with empty thoughts, and the finished conversation leave
-    both out; or the finished conversation may not show what was asked as it was asked. What is sent is the prompt; what
-    the model writes is what follows the prompt's last words in the finished conversation, its thoughts in front.
+    both out. What is sent is the prompt; what the model writes is the answer as the template has it, its thoughts in
+    front.
     """
     number = len(so_far.messages) - 1
     message = so_far.messages[number]
@@ -166,7 +166,7 @@ def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced)
     if empty is not None and message.reasoning:
         raise DataError("render.thinks-though-off", where=so_far.origin, turn=number + 1)
     if opened is None and empty is None and not _loses_thoughts(template, message):
-        return _behind(asked, own, number)
+        return None
     own = template.write(replace(so_far, messages=(*so_far.messages[:-1], replace(message, reasoning=None))))
     mark = empty if opened is None else opened.start
     base = asked if mark is None else asked.cut(0, mark)
@@ -189,17 +189,6 @@ def _built(template: Template, so_far: Conversation, own: Traced, asked: Traced)
 
 def _loses_thoughts(template: Template, message: Message) -> bool:
     return bool(message.reasoning) and template.thoughts_key is None and not template.keeps_thoughts_in_content
-
-
-def _behind(asked: Traced, own: Traced, number: int) -> Traced | None:
-    """`asked`, and what stands in `own` behind the words with which it ends."""
-    tail = plain(asked)[max((span.end for span in asked.spans), default=0) :]
-    spoken = next(spans_of(own, number), None)
-    before = max((span.end for span in own.spans if span.message < number), default=0)
-    if spoken is None or not tail.strip():
-        return None
-    at = plain(own).find(tail, before, spoken.start)
-    return join("", (asked, own.cut(at + len(tail), len(own)))) if at >= 0 else None
 
 
 def _rejoined(template: Template, own: Traced, asked: Traced, number: int) -> Traced | None:

@@ -31,6 +31,8 @@ FAULTS = (jinja2.TemplateError, TypeError, KeyError, AttributeError, IndexError,
 PROBE_ORIGIN = Origin("the template's own check", 1)
 _QUESTION = Message("user", "What is 12 plus 30?")
 _THOUGHT = "Twelve and thirty"
+_PLAIN = Conversation((_QUESTION, Message("assistant", "It is 42.")), PROBE_ORIGIN)
+_THOUGHTFUL = Conversation((_QUESTION, Message("assistant", "42.", reasoning=_THOUGHT)), PROBE_ORIGIN)
 _TOOL = {
     "type": "function",
     "function": {
@@ -94,9 +96,8 @@ class Template:
     @cached_property
     def thoughts_key(self) -> str | None:
         """Under which key the template takes thoughts, and writes them where the answer is the last."""
-        asked = Conversation((_QUESTION, Message("assistant", "42.", reasoning=_THOUGHT)), PROBE_ORIGIN)
         for key in THOUGHT_KEYS:
-            text = self._try(asked, Manner(thoughts=key))
+            text = self._try(_THOUGHTFUL, Manner(thoughts=key))
             if text is not None and _THOUGHT in words_of(text, 1):
                 return key
         return None
@@ -104,8 +105,7 @@ class Template:
     @cached_property
     def keeps_thoughts_in_content(self) -> bool:
         """Whether thoughts that stand in the content are written with it."""
-        asked = Conversation((_QUESTION, Message("assistant", "42.", reasoning=_THOUGHT)), PROBE_ORIGIN)
-        text = self._try(asked, Manner())
+        text = self._try(_THOUGHTFUL)
         return text is not None and _THOUGHT in words_of(text, 1) and OPEN + CLOSE not in bare(plain(text))
 
     @cached_property
@@ -117,19 +117,18 @@ class Template:
     @cached_property
     def header(self) -> str:
         """What stands before an answer and is in no prompt, since the template writes none: read, never learned."""
-        asked = Conversation((_QUESTION, Message("assistant", "It is 42.")), PROBE_ORIGIN)
-        question = replace(asked, messages=asked.messages[:1])
-        before, prompt, full = self._try(question), self._try(question, answering=True), self._try(asked)
+        question = replace(_PLAIN, messages=(_QUESTION,))
+        before, prompt, full = self._try(question), self._try(question, answering=True), self._try(_PLAIN)
         if before is None or prompt is None or full is None or before != prompt or not full.startswith(plain(prompt)):
             return ""
-        if self._always_asks(asked, full):
+        if self._always_asks(full):
             return ""
         between = plain(full)[len(prompt) : next((span.start for span in full.spans if span.message == 1), 0)]
         return between if between.strip() else ""
 
-    def _always_asks(self, asked: Conversation, full: Traced) -> bool:
+    def _always_asks(self, full: Traced) -> bool:
         """Whether the beginning of a next answer follows every conversation, even a finished one."""
-        longer = self._try(replace(asked, messages=(*asked.messages, _QUESTION)))
+        longer = self._try(replace(_PLAIN, messages=(*_PLAIN.messages, _QUESTION)))
         return longer is not None and not longer.startswith(plain(full).rstrip())
 
     @cached_property
@@ -147,8 +146,7 @@ class Template:
 
     def _after_answer(self, more: tuple[Message, ...]) -> Traced | None:
         """What stands behind a plain answer: at the end of a conversation, or before another question."""
-        asked = Conversation((_QUESTION, Message("assistant", "It is 42."), *more), PROBE_ORIGIN)
-        text = self._try(asked)
+        text = self._try(replace(_PLAIN, messages=(*_PLAIN.messages, *more)))
         if text is None:
             return None
         return text.cut(max((span.end for span in text.spans if span.message == 1), default=len(text)), len(text))
@@ -194,7 +192,7 @@ class Template:
         if found[3].strip() != "It is mild.":
             return False
         # A role that the template has no token for is written out in letters: no other turn has such a mark.
-        usual = self._try(Conversation((_QUESTION, Message("assistant", "It is 42.")), PROBE_ORIGIN)) or ""
+        usual = self._try(_PLAIN) or ""
         spelled = {*_MARKER.findall(plain(text))} - {*_MARKER.findall(plain(usual))}
         return all(self.tokenizer.rust.token_to_id(mark) is not None for mark in spelled)
 

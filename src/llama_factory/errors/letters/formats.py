@@ -16,10 +16,10 @@ _FORMS: dict[str, Letter] = {
     ),
     "data.other-stage": Letter(
         en="rows of this kind are what the stage {fits} learns from; this run is {stage}.",
-        en_cure="Name a data set that fits, or set `stage: {fits}`; if only some rows are of this kind, "
+        en_cure="Name a data set that fits, or choose a stage that fits; if only some rows are of this kind, "
         "`on_bad_row: skip` leaves them out. A column that is null in dataset_info.json is not read.",
         zh="这种数据属于 {fits} 阶段；当前运行为 {stage}。",
-        zh_cure="请改用匹配的数据集，或设置 `stage: {fits}`；若只有个别行如此，可用 `on_bad_row: skip` 跳过。"
+        zh_cure="请改用匹配的数据集，或改用匹配的阶段；若只有个别行如此，可用 `on_bad_row: skip` 跳过。"
         "在 dataset_info.json 中设为 null 的列不会被读取。",
     ),
     "data.bad-json": Letter(
