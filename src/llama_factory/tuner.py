@@ -153,7 +153,7 @@ def _trained(run: Run, folder: Path) -> dict[str, Any]:
     if "seed" in run.given:
         keys["seed"] = run.training.seed
     place = str(folder.absolute())
-    return keys | {"adapter_name_or_path" if run.method.finetuning_type == "lora" else "model_name_or_path": place}
+    return keys | {"adapter_name_or_path" if run.method.adapts else "model_name_or_path": place}
 
 
 def _dated(model: str) -> str:

@@ -20,6 +20,7 @@ from llama_factory.errors import DataError, InputError
 from llama_factory.errors.letters import LETTERS
 from llama_factory.model import audit as model_audit
 from llama_factory.model import load, weights
+from llama_factory.model.methods import Start
 from llama_factory.trainer import FitPlan
 
 
@@ -316,7 +317,7 @@ def test_the_weights_that_are_counted_are_the_ones_that_lora_trains(tiny_model: 
 
     run = from_mapping({"lora_rank": 4, "lora_target": target}, "test")
     module = load.load(tiny_model, dtype="float32")
-    attached = adapters.attach(module, run.method, compute_dtype="float32", seed=0)
+    attached = adapters.attach(module, run.method, Start("float32", 0))
     entries = list(weights.entries(tiny_model).values())
     assert model_audit.trained_count(run, entries, model_audit.shape(tiny_model)) == attached.trainable_count > 0
 

@@ -22,6 +22,7 @@ from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError, ProofError
 from llama_factory.export import ExportReport, export_model, flow, merge, proof, target
 from llama_factory.model import adapters, load, save, weights
+from llama_factory.model.methods import Start
 from llama_factory.render import load_renderer
 
 pytestmark = pytest.mark.usefixtures("a_near_stranger")
@@ -40,7 +41,7 @@ def adapter(base: Path, folder: Path, *, size: float = 0.05, files: bool = True,
     """A LoRA adapter as a finished run leaves it, its B drawn at random."""
     run = from_mapping({"model_name_or_path": str(base), "stage": "sft", "lora_rank": 4, **given}, "a test")
     model = load.load(base, dtype="float32")
-    adapters.attach(model, run.method, compute_dtype="float32", seed=1)
+    adapters.attach(model, run.method, Start("float32", 1))
     generator = torch.Generator().manual_seed(2)
     masters = {
         name: torch.randn(value.shape, generator=generator) * size if "lora_B" in name else value.detach()

@@ -13,6 +13,7 @@ from llama_factory.config import from_mapping
 from llama_factory.export import export_model
 from llama_factory.generation import Sampling, TransformersEngine
 from llama_factory.model import adapters, load, save, weights
+from llama_factory.model.methods import Start
 from llama_factory.records import Message
 from llama_factory.render import load_renderer
 
@@ -25,7 +26,7 @@ def test_a_trained_adapter_is_merged_into_the_real_model_and_still_answers(real_
     given = {"model_name_or_path": str(real_model), "stage": "sft", "lora_rank": 4}
     run = from_mapping(given, "a test")
     model: Any = load.load(real_model, dtype="float32")
-    attached = adapters.attach(model, run.method, compute_dtype="float32", seed=0)
+    attached = adapters.attach(model, run.method, Start("float32", 0))
     renderer = load_renderer(real_model)
     prompt = renderer.prompt(QUESTION)
     ids = torch.tensor([prompt + renderer.tokenizer.rust.encode(ANSWER, add_special_tokens=False).ids])

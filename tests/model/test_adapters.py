@@ -15,6 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 from llama_factory.config import Run, from_mapping
 from llama_factory.errors import InputError
 from llama_factory.model import adapters, fingerprint, load, save
+from llama_factory.model.methods import Start
 
 IDS = torch.arange(3, 30)[None]
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
@@ -25,7 +26,7 @@ def run_for(model: Path, **given: Any) -> Run:
 
 
 def attach(model: Any, folder: Path, seed: int = 7, dtype: str = "float32", **given: Any) -> adapters.Attached:
-    return adapters.attach(model, run_for(folder, **given).method, compute_dtype=dtype, seed=seed)
+    return adapters.attach(model, run_for(folder, **given).method, Start(dtype, seed))
 
 
 def shaken(model: torch.nn.Module, seed: int = 0, size: float = 0.05) -> dict[str, torch.Tensor]:
@@ -42,7 +43,7 @@ def trained_adapter(base: Path, folder: Path, seed: int = 0, **given: Any) -> Pa
     """A LoRA adapter on `base`, saved as the recipe saves it."""
     model = load.load(base, dtype="float32")
     run = run_for(base, finetuning_type="lora", lora_rank=4, **given)
-    adapters.attach(model, run.method, compute_dtype="float32", seed=seed)
+    adapters.attach(model, run.method, Start("float32", seed))
     folder.mkdir(parents=True)
     save.trained_files(
         model, shaken(model, seed), run, folder, base_folder=base, template_text="t", template_fingerprint="f"

@@ -15,6 +15,7 @@ from torch import nn
 from llama_factory.model import adapters, gated, lora, norm, upstream
 from llama_factory.model.frozen import Frozen
 from llama_factory.model.lora import Adapted, FusedLinear
+from llama_factory.model.methods import Start
 from llama_factory.testing.tiny import tiny_model
 
 ROWS, IN, OUT, RANK = 5, 6, 4, 2
@@ -179,7 +180,7 @@ def test_whoever_attaches_decides(fused):
         lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0
     )  # fmt: skip
     method = SimpleNamespace(finetuning_type="lora", lora=settings)
-    adapters.attach(model, method, compute_dtype="float32", seed=0, fused=fused)
+    adapters.attach(model, method, Start("float32", 0, fused))
     assert any(isinstance(module, lora.FusedLinear) for module in model.modules()) is fused
 
 
@@ -192,9 +193,7 @@ def test_a_whole_model_learns_the_same_from_both(checkpointing, kind, more):
     for fused in (True, False):
         model = tiny_model(kind).train()
         settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0)
-        adapters.attach(
-            model, SimpleNamespace(finetuning_type="lora", lora=settings), compute_dtype="float32", seed=0, fused=fused
-        )
+        adapters.attach(model, SimpleNamespace(finetuning_type="lora", lora=settings), Start("float32", 0, fused))
         for number, (name, value) in enumerate(model.named_parameters()):
             if "lora_B" in name:
                 value.data = 0.1 * drawn(*value.shape, seed=number, dtype=torch.float32)
@@ -402,7 +401,7 @@ def test_each_attention_of_which_all_three_are_adapted_is_a_group(targets, group
     model = tiny_model("llama")
     settings = SimpleNamespace(lora_target=targets, lora_rank=2, alpha=4, lora_dropout=0.0)
     method = SimpleNamespace(finetuning_type="lora", lora=settings)
-    adapters.attach(model, method, compute_dtype="float32", seed=0, fused=True)
+    adapters.attach(model, method, Start("float32", 0, True))
     assert lora.join(model) == groups
     found = [module.together for module in model.modules() if isinstance(module, FusedLinear)]
     assert len(found) > 1
@@ -413,7 +412,7 @@ def test_layers_that_peft_built_form_no_group():
     model = tiny_model("llama")
     settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0)
     method = SimpleNamespace(finetuning_type="lora", lora=settings)
-    adapters.attach(model, method, compute_dtype="float32", seed=0, fused=False)
+    adapters.attach(model, method, Start("float32", 0))
     assert lora.join(model) == 0
 
 

@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 from llama_factory.config import Run, from_mapping
 from llama_factory.errors import ProofError
 from llama_factory.model import adapters, fingerprint, load, save, weights
+from llama_factory.model.methods import Start
 
 IDS = torch.arange(3, 30)[None]
 
@@ -24,7 +25,7 @@ def trained(base: Path, folder: Path, dtype: str, **given: Any) -> tuple[Any, di
     """A module as it stands after training in `dtype`, with its fp32 masters, saved into `folder`."""
     run = from_mapping({"model_name_or_path": str(base), "stage": "sft", **given}, "a test")
     model: Any = load.load(base, dtype=dtype)
-    adapters.attach(model, run.method, compute_dtype=dtype, seed=3)
+    adapters.attach(model, run.method, Start(dtype, 3))
     generator = torch.Generator().manual_seed(5)
     masters = {}
     with torch.no_grad():

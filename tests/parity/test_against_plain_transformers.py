@@ -16,6 +16,7 @@ import torch
 from llama_factory import data, recipes
 from llama_factory.config import from_mapping
 from llama_factory.model import adapters, load, norm
+from llama_factory.model.methods import Start
 from llama_factory.render import load_renderer
 
 STEPS = 10
@@ -78,7 +79,7 @@ def plain_losses_and_first_gradients(run, model_folder: Path, cache: Path):
     store = data.prepare(run, renderer, cache=cache, say=lambda line: None).train
     source = data.batches(store, rows_per_step=ROWS, micro_batch_tokens=10**6, seed=run.training.seed, shuffle=True)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32)
-    adapters.attach(model, run.method, compute_dtype="float32", seed=run.training.seed, fused=False)
+    adapters.attach(model, run.method, Start("float32", run.training.seed))
     trained = {name: value for name, value in model.named_parameters() if value.requires_grad}
     no_decay = [n for n in trained if n.endswith("bias") or "norm" in n.lower()]
     groups = [
@@ -161,7 +162,7 @@ def our_first_gradients(run, model_folder: Path, tmp_path: Path) -> dict[str, to
     budget = run.training.micro_batch_tokens
     source = data.batches(store, rows_per_step=ROWS, micro_batch_tokens=budget, seed=run.training.seed, shuffle=True)
     module = load.load(model_folder, dtype="float32")
-    adapters.attach(module, run.method, compute_dtype="float32", seed=run.training.seed, fused=True)
+    adapters.attach(module, run.method, Start("float32", run.training.seed, True))
     assert norm.replace(module) > 0
     policy = Policy(module)
     module.train()

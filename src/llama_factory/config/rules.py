@@ -180,7 +180,7 @@ def one_warmup(run: Run) -> Iterator[Said]:
 def method_fits(run: Run) -> Iterator[Said]:
     method = run.method
     kind = method.finetuning_type
-    if kind != "lora" and run.model.adapter_name_or_path:
+    if not method.adapts and run.model.adapter_name_or_path:
         keys = ("finetuning_type", "adapter_name_or_path")
         yield Said("config.adapter-without-lora", keys, {"found": kind})
     if kind == "freeze" and method.freeze.freeze_trainable_layers == 0 and not method.freeze.freeze_extra_modules:

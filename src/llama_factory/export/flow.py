@@ -21,6 +21,7 @@ from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights
 from llama_factory.model.locate import Folders, locate_for
+from llama_factory.model.methods.names import is_tied
 from llama_factory.model.taught import require_template
 from llama_factory.records import Finding, Message
 
@@ -209,9 +210,9 @@ class _Merged:
 
 def _merge_and_write(job: _Job, aside: Path) -> _Merged:
     model = load.load_for(job.run, job.base, dtype="float32", device=job.device, say=job.tell)
-    prompts, tied = _prompts(job, model), _is_tied(model)
+    prompts, tied = _prompts(job, model), is_tied(model)
     base_logits = proof.logits(model, prompts)
-    adapters.open(model, job.added, job.base)
+    model = adapters.open(model, job.added, job.base).module
     reference = proof.logits(model, prompts) if job.added else base_logits
     layers = merge.adapted(model)
     zero = merge.is_zero(layers)
@@ -266,11 +267,6 @@ def _prompts(job: _Job, model: nn.Module) -> list[list[int]]:
     if job.renderer is not None:
         prompts += [job.renderer.prompt([Message("user", text)]) for text in (QUESTION, *proof.TEXTS)]
     return prompts
-
-
-def _is_tied(model: nn.Module) -> bool:
-    head, embedding = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
-    return bool(head is not None and head.weight is embedding.weight)
 
 
 def _something_changed(job: _Job, zero: bool, changed: int) -> None:

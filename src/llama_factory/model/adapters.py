@@ -11,18 +11,17 @@ Deliberately not here: fp32 masters (the trainer keeps them) and merging (`expor
 from __future__ import annotations
 
 import json
-import math
-import re
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llama_factory.errors import InputError, ProofError, nearest
+from llama_factory.errors import InputError, ProofError
 from llama_factory.model import fingerprint, weights
 from llama_factory.model.load import brief
+from llama_factory.model.methods import METHODS, Start
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from llama_factory.config import Run
+    from llama_factory.config.sections.method import Method
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -37,32 +37,23 @@ ADAPTER_CONFIG = "adapter_config.json"
 
 @dataclass(frozen=True)
 class Attached:
-    """The names that learn, as in `module.named_parameters()`, how many numbers that is, and what to tell."""
+    """module: what is trained from now on. trainable: the names that learn, as in its `named_parameters()`, and how
+    many numbers that is. said: what to tell.
+    """
 
+    module: nn.Module
     trainable: tuple[str, ...]
     trainable_count: int
     total_count: int
     said: tuple[Finding, ...]
 
 
-def attach(model: nn.Module, method: Any, *, compute_dtype: str, seed: int, fused: bool = False) -> Attached:
-    """Make trainable what `method` (`run.method`) asks for; the rest is frozen.
-
-    New weights are drawn from `seed` alone, whatever was drawn before, and stand in `compute_dtype`.
-    fused: LoRA layers compute in one piece (`model/lora.py`).
-    """
+def attach(model: nn.Module, method: Method, start: Start) -> Attached:
+    """Make trainable what `method` (`run.method`) asks for; the rest is frozen."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    kind = str(method.finetuning_type)
-    if kind == "lora":
-        said = _lora(model, method.lora, compute_dtype, seed, fused)
-    elif kind == "freeze":
-        said = _freeze(model, method.freeze)
-    else:
-        said = []
-        for parameter in model.parameters():
-            parameter.requires_grad_(True)
-    return _counted(model, kind, said)
+    made = METHODS[method.finetuning_type].attach(model, method, start)
+    return _counted(made.module, method.finetuning_type, made.said)
 
 
 def strengths(model: nn.Module) -> dict[str, float]:
@@ -73,12 +64,9 @@ def strengths(model: nn.Module) -> dict[str, float]:
     return {f"{name}:{active}": layer.scaling[active] for name, layer in layers for active in layer.active_adapters}
 
 
-def look(model: nn.Module, method: Any) -> None:
+def look(model: nn.Module, method: Method) -> None:
     """Raise what `attach` would about names and numbers of layers. `model` needs no weights for that."""
-    if method.finetuning_type == "lora":
-        _targets(model, tuple(method.lora.lora_target), [])
-    elif method.finetuning_type == "freeze":
-        _freeze(model, method.freeze)
+    METHODS[method.finetuning_type].look(model, method)
 
 
 def open(
@@ -149,144 +137,6 @@ def check_base(folder: Path, base_folder: Path) -> list[Finding]:
     if fingerprint.config(base_folder) != born.base_config:
         return [Finding("model.other-base-config", "warning", str(base_folder), {"adapter": str(folder)})]
     return []
-
-
-def linear_names(model: nn.Module) -> list[str]:
-    """Full names of all linear layers but the output head."""
-    head = _head_name(model)
-    return [name for name, module in model.named_modules() if _is_linear(module) and name != head]
-
-
-# ---- lora
-
-
-def _lora(model: nn.Module, settings: Any, compute_dtype: str, seed: int, fused: bool) -> list[Finding]:
-    import torch
-    from peft import LoraConfig, inject_adapter_in_model
-
-    from llama_factory.model import lora
-
-    said: list[Finding] = []
-    targets = _targets(model, tuple(settings.lora_target), said)
-    rank = int(settings.lora_rank)
-    alpha = int(settings.alpha)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-        fan_in_fan_out=any(_is_conv1d(module) for module in model.modules()),
-    )
-    if fused:
-        lora.use_fused(config, model)
-    inject_adapter_in_model(config, cast(Any, model))
-    generator = torch.Generator().manual_seed(seed)
-    dtype = getattr(torch, compute_dtype)
-    for name, parameter in sorted(_lora_parameters(model)):
-        # kaiming_uniform with a = sqrt(5) is uniform within 1 / sqrt(fan_in): peft's own start, drawn here from
-        # a generator of our own so that the same seed gives the same adapter whatever ran before.
-        if ".lora_A." in name:
-            bound = 1 / math.sqrt(parameter.shape[1])
-            values = torch.empty(parameter.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-        else:
-            values = torch.zeros(parameter.shape, dtype=torch.float32)
-        parameter.data = values.to(device=parameter.device, dtype=dtype)
-        parameter.requires_grad_(True)
-    return said
-
-
-def _lora_parameters(model: nn.Module) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
-
-
-def _targets(model: nn.Module, asked: tuple[str, ...], said: list[Finding]) -> list[str]:
-    """Names for peft, which matches the end of a module's name: short ones where these cannot mean the head."""
-    linear = linear_names(model)
-    if not linear:
-        raise InputError("model.nothing-linear", where="lora_target", found=type(model).__name__)
-    head = _head_name(model)
-    ends = sorted({name.rpartition(".")[2] for name in linear})
-    if asked == ("all",):
-        _say_experts(model, said)
-        return linear if head is not None and head.rpartition(".")[2] in ends else ends
-    choices = [*ends, *([head] if head else [])]
-    for word in asked:
-        if word == "all":
-            raise InputError("model.all-among-others", where="lora_target", found=", ".join(asked))
-        if _matches(word, linear):
-            continue
-        if head is not None and _matches(word, [head]):
-            if _is_tied(model):
-                raise InputError("model.lora-on-tied-head", where="lora_target", found=word)
-            continue
-        close = nearest(word, choices)
-        raise InputError("model.no-such-target", where="lora_target", found=word, known=", ".join(ends), nearest=close)
-    return sorted(asked)
-
-
-def _matches(word: str, names: Iterable[str]) -> bool:
-    return any(name == word or name.endswith(f".{word}") for name in names)
-
-
-def _say_experts(model: nn.Module, said: list[Finding]) -> None:
-    """Experts that are one stacked tensor are no linear layers: `all` leaves them alone, and says so."""
-    stacked = [(name, p.numel()) for name, p in model.named_parameters() if p.dim() == 3 and "expert" in name]
-    if stacked:
-        total = sum(p.numel() for p in model.parameters())
-        share = f"{100 * sum(count for _, count in stacked) / total:.0f} %"
-        said.append(Finding("model.experts-not-adapted", "warning", "lora_target", {"share": share}))
-
-
-# ---- freeze
-
-
-def _freeze(model: nn.Module, settings: Any) -> list[Finding]:
-    prefix, count = _layers(model)
-    number = int(settings.freeze_trainable_layers)
-    if number == 0 or abs(number) > count:
-        raise InputError("model.freeze-layers", where="freeze_trainable_layers", found=number, layers=count)
-    chosen = range(count - number, count) if number > 0 else range(-number)
-    inside = re.compile(re.escape(prefix) + r"\.(\d+)\.(.+)")
-    named = dict(model.named_parameters(remove_duplicate=False))
-    in_layers = {name: found for name in named if (found := inside.fullmatch(name))}
-    words = tuple(settings.freeze_trainable_modules)
-    if words != ("all",):
-        _known_parts(words, [found[2] for found in in_layers.values()], "freeze_trainable_modules")
-    for name, found in in_layers.items():
-        if int(found[1]) in chosen and (words == ("all",) or any(_has_part(found[2], word) for word in words)):
-            named[name].requires_grad_(True)
-    outside = [name for name in named if name not in in_layers]
-    extra = tuple(settings.freeze_extra_modules)
-    _known_parts(extra, outside, "freeze_extra_modules")
-    for name in outside:
-        if any(_has_part(name, word) for word in extra):
-            named[name].requires_grad_(True)
-    return []
-
-
-def _layers(model: nn.Module) -> tuple[str, int]:
-    """Name and length of the list of layers: the one as long as the configuration says."""
-    from torch import nn
-
-    count = int(cast(Any, model).config.get_text_config().num_hidden_layers)
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) == count:
-            return name, count
-    raise InputError("model.no-layers", where="freeze_trainable_layers", found=type(model).__name__, layers=count)
-
-
-def _has_part(name: str, word: str) -> bool:
-    return f".{word}." in f".{name}."
-
-
-def _known_parts(words: Sequence[str], names: Sequence[str], key: str) -> None:
-    known = sorted({part for name in names for part in name.split(".") if part not in ("weight", "bias")})
-    known = [part for part in known if not part.isdigit()]
-    for word in words:
-        if not any(_has_part(name, word) for name in names):
-            close = nearest(word, known)
-            raise InputError("model.no-such-part", where=key, found=word, known=", ".join(known), nearest=close)
 
 
 # ---- trained adapters
@@ -361,9 +211,6 @@ def _inject(
         parameter.requires_grad_(learns)
 
 
-# ---- both
-
-
 def _counted(model: nn.Module, kind: str, said: list[Finding]) -> Attached:
     trainable = {name: value.numel() for name, value in model.named_parameters() if value.requires_grad}
     total = sum(value.numel() for value in model.parameters())
@@ -375,39 +222,13 @@ def _counted(model: nn.Module, kind: str, said: list[Finding]) -> Attached:
     }  # fmt: skip
     if trainable:
         said.append(Finding("model.trainable", "note", "", values))
-    return Attached(tuple(trainable), count, total, tuple(said))
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    from transformers.pytorch_utils import Conv1D
-
-    return isinstance(module, Conv1D)
-
-
-def _is_linear(module: nn.Module) -> bool:
-    from torch import nn
-
-    return isinstance(module, nn.Linear) or _is_conv1d(module)
-
-
-def _head_name(model: nn.Module) -> str | None:
-    head: nn.Module | None = cast(Any, model).get_output_embeddings()
-    for name, module in model.named_modules():
-        if head is not None and module is head:
-            return str(name)
-    return None
-
-
-def _is_tied(model: nn.Module) -> bool:
-    head, embedding = cast(Any, model).get_output_embeddings(), cast(Any, model).get_input_embeddings()
-    return bool(head is not None and embedding is not None and head.weight is embedding.weight)
+    return Attached(model, tuple(trainable), count, total, tuple(said))
 
 
 def settings_for_note(run: Run) -> dict[str, Any]:
     """The method's settings as the note beside the trained weights keeps them."""
-    kind = str(run.method.finetuning_type)
-    chosen: dict[str, Any] = {"stage": str(run.method.stage), "finetuning_type": kind}
-    section = {"lora": run.method.lora, "freeze": run.method.freeze}.get(kind)
+    section = run.method.chosen
+    chosen: dict[str, Any] = {"stage": str(run.method.stage), "finetuning_type": str(run.method.finetuning_type)}
     if section is not None:
         chosen.update(section.model_dump(mode="json"))
     return chosen

@@ -61,7 +61,7 @@ def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
     """Bytes of one checkpoint, and of the finished result."""
     entries = [entry for entry in weights.entries(folder).values() if entry.is_float]
     trained = trained_count(run, entries, shape(folder))
-    if run.method.finetuning_type == "lora":
+    if run.method.adapts:
         result = FLOAT32 * trained
     else:
         result = sum(entry.elements * min(weights.BYTES[entry.dtype], FLOAT32) for entry in entries)

@@ -46,8 +46,7 @@ def trained_files(
     masters: the true trained values by their names in `module.named_parameters()`; what is not in it is taken
     from the module.
     """
-    kind = str(run.method.finetuning_type)
-    if kind == "lora":
+    if run.method.adapts:
         _adapter(module, masters, run, folder)
     else:
         _whole_model(module, masters, base_folder, folder)

@@ -75,7 +75,8 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     dtype = number_format(run, folders.base, device)
     model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append)
     if folders.adapters:
-        said += adapters.open(model, folders.adapters, folders.base).said
+        opened = adapters.open(model, folders.adapters, folders.base)
+        model, said = opened.module, [*said, *opened.said]
     tell(say, (*said, *renderer.notices, *another), language)
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)

@@ -81,7 +81,7 @@ class Page(Quiet):
 
     def _is_switched(self) -> bool:
         """Whether the model before training is the trained one without its adapters."""
-        return self._bench.run.method.finetuning_type == "lora" and not self._bench.folders.adapters
+        return self._bench.run.method.adapts and not self._bench.folders.adapters
 
     def _ask_before(self, module: nn.Module) -> None:
         count = self._bench.run.logging.report_samples
@@ -92,7 +92,7 @@ class Page(Quiet):
 
     def _step_shown(self, result: FitResult) -> int:
         """Whose weights answer: those of the result, where the best ones can be put back into the module."""
-        adapted = self._bench.run.method.finetuning_type == "lora"
+        adapted = self._bench.run.method.adapts
         return result.step if result.best_step is None or not adapted else result.best_step
 
     def _answered(self, module: nn.Module, result: FitResult) -> list[Answered]:

@@ -241,7 +241,7 @@ def _compare(bench: Bench, rows: Prepared, folder: Path, made: _Made) -> float:
 
 def _reopened(bench: Bench, folder: Path) -> Policy:
     """The result as a run that trains it further opens it: an adapter on a base loaded anew, or the model itself."""
-    if bench.run.method.finetuning_type == "lora":
+    if bench.run.method.adapts:
         folders = replace(bench.folders, adapters=(folder,))
     else:
         folders = replace(bench.folders, base=folder)

@@ -122,6 +122,7 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
     from llama_factory.model import adapters, gated, lora, norm
+    from llama_factory.model.methods import Start
     from llama_factory.model.policy import Policy
 
     run, said = bench.run, list[Finding]()
@@ -130,7 +131,9 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     if bench.folders.adapters:
         attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True, fused=fused)
     else:
-        attached = adapters.attach(module, run.method, compute_dtype=dtype, seed=run.training.seed, fused=fused)
+        start = Start(dtype, run.training.seed, fused, bench.folders.base)
+        attached = adapters.attach(module, run.method, start)
+    module = attached.module
     if fused:
         norm.replace(module)
         gated.replace(module)
@@ -189,7 +192,7 @@ class ModelWriter:
             del files["chat_template.jinja"]  # the model has none, and has learned none
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        if bench.run.method.finetuning_type != "lora":
+        if not bench.run.method.adapts:
             save.stop_everywhere(folder, bench.renderer.stop_ids)
 
 
@@ -197,11 +200,10 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
     """The checkpoints of this run, and what makes it this run."""
     run = bench.run
     method = run.method
-    chosen = {"lora": method.lora, "freeze": method.freeze, "full": None}[method.finetuning_type]
     identity: dict[str, Fact] = {
         "stage": method.stage,
         "finetuning_type": method.finetuning_type,
-        **({} if chosen is None else {key: str(value) for key, value in chosen.model_dump().items()}),
+        **({} if method.chosen is None else {key: str(value) for key, value in method.chosen.model_dump().items()}),
         "base weights": fingerprint.weights(bench.folders.base),
         "adapter_name_or_path": ", ".join(run.model.adapter_name_or_path),
         "template": bench.renderer.fingerprint,
@@ -265,7 +267,7 @@ def write_resolved(run: Run, output: Path) -> None:
 def commands_of(bench: Bench) -> Mapping[str, str]:
     """What can be typed next: `chat`, and `export` where there is something to merge."""
     run, output = bench.run, str(bench.output)
-    adapted = run.method.finetuning_type == "lora"
+    adapted = run.method.adapts
     base = str(run.model.model_name_or_path)
     asked = {"model_name_or_path": base, "adapter_name_or_path": output} if adapted else {"model_name_or_path": output}
     if run.data.template is not None:

@@ -16,6 +16,8 @@ from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.plan import FitPlan
 
 STATE = ("exp_avg", "exp_avg_sq", "step")
+FACTOR = "factor"
+"""Of a group: how many times the schedule's rate moves it."""
 
 _UNDECAYED = re.compile(r"bias|layernorm|rmsnorm|(^|[._])norm($|\.)")
 
@@ -34,16 +36,11 @@ class Optimizer:
 
     def __init__(self, masters: Masters, module: nn.Module, plan: FitPlan) -> None:
         self._values = masters.values
-        pulled = set(decayed(module, list(self._values)))
-        groups = [
-            {"params": [v for n, v in self._values.items() if n in pulled], "weight_decay": plan.weight_decay},
-            {"params": [v for n, v in self._values.items() if n not in pulled], "weight_decay": 0.0},
-        ]
-        self._torch = OPTIMIZERS[plan.optim]([group for group in groups if group["params"]], plan)
+        self._torch = OPTIMIZERS[plan.optim](_groups(self._values, module, plan), plan)
 
     def step(self, learning_rate: float) -> None:
         for group in self._torch.param_groups:
-            group["lr"] = learning_rate
+            group["lr"] = learning_rate * group[FACTOR]
         self._torch.step()
 
     def state(self) -> dict[str, Tensor]:
@@ -62,6 +59,18 @@ class Optimizer:
             value = self._values[name]
             # `step` stays where it was saved from: the fused kernel wants it beside the weights.
             self._torch.state[value][kind] = tensor.to(value.device).clone()
+
+
+def _groups(values: Mapping[str, Tensor], module: nn.Module, plan: FitPlan) -> list[dict[str, object]]:
+    """Parameters that are moved alike: with or without decay, by the same multiple of the schedule's rate."""
+    pulled = set(decayed(module, list(values)))
+    groups: dict[tuple[float, bool], list[Tensor]] = {}
+    for name, value in values.items():
+        groups.setdefault((plan.rate_factors.get(name, 1.0), name not in pulled), []).append(value)
+    return [
+        {"params": groups[factor, bare], "weight_decay": 0.0 if bare else plan.weight_decay, FACTOR: factor}
+        for factor, bare in sorted(groups)
+    ]
 
 
 def _adamw(groups: list[dict[str, object]], plan: FitPlan) -> torch.optim.Optimizer:

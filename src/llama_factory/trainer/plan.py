@@ -7,7 +7,8 @@ Field names are the YAML keys. It reads no file and no configuration object.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from llama_factory.trainer.schedule import SCHEDULES, warmup_updates
@@ -17,7 +18,9 @@ Strategy = Literal["no", "steps", "epoch"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitPlan:
-    """`master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16.
+    """rate_factors: by parameter name, how many times the schedule's rate moves it; 1 where nothing stands.
+
+    `master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16.
 
     keep_best: the result has the weights of the best evaluation (`load_best_model_at_end`), not the last ones.
     early_stopping_patience: None never stops early.
@@ -35,6 +38,7 @@ class FitPlan:
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
+    rate_factors: Mapping[str, float] = field(default_factory=dict)
 
     lr_scheduler_type: str = "linear"
     warmup_ratio: float = 0.0

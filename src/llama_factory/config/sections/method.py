@@ -1,6 +1,6 @@
-"""What is learned and which weights learn it.
+"""What is learned, and which weights learn it. The keys of each method stand in a file of their own.
 
-What it deliberately does not do: know the model's layers. `lora_target` is checked against them in `model`.
+What it deliberately does not do: know how a method is carried out. That is the `model` room's.
 """
 
 from __future__ import annotations
@@ -8,65 +8,14 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from llama_factory.config.keys import ALL, Section, key
-from llama_factory.config.values import Choice, Flag, Names, Number, Whole
+from llama_factory.config.sections.adapters import Lora
+from llama_factory.config.sections.freezing import Freeze
+from llama_factory.config.values import Choice, Flag
 
 Stage = Literal["sft", "pt"]
 
-
-class Lora(Section):
-    title = ("lora: small matrices beside frozen weights", "lora：在冻结权重旁训练小矩阵")
-
-    lora_rank: Annotated[int, Whole(at_least=1)] = key(
-        8,
-        en="Rank of the LoRA matrices.",
-        zh="LoRA 矩阵的秩。",
-        starter={"lora": 8},
-    )
-    lora_alpha: Annotated[int | None, Whole(at_least=1)] = key(
-        None,
-        en="LoRA's update is scaled by lora_alpha / lora_rank. Nothing given: twice the rank.",
-        zh="LoRA 更新量按 lora_alpha / lora_rank 缩放；不填则为秩的两倍。",
-        starter={"lora": "# 16"},
-    )
-    lora_dropout: Annotated[float, Number(at_least=0, below=1)] = key(
-        0.0,
-        en="Share of LoRA's inputs that is dropped at random while training.",
-        zh="训练时随机丢弃的 LoRA 输入比例。",
-    )
-    lora_target: Annotated[tuple[str, ...], Names()] = key(
-        ("all",),
-        en="Names of the layers that get LoRA matrices. all = every linear layer but the head.",
-        zh="加 LoRA 矩阵的层名；all 表示除输出头外的所有线性层。",
-        starter={"lora": "all"},
-    )
-
-    @property
-    def alpha(self) -> int:
-        """`lora_alpha`, with its default filled in."""
-        return 2 * self.lora_rank if self.lora_alpha is None else self.lora_alpha
-
-
-class Freeze(Section):
-    title = ("freeze: only some layers learn", "freeze：只训练部分层")
-
-    freeze_trainable_layers: Annotated[int, Whole()] = key(
-        2,
-        en="How many of the last layers learn; a negative number counts from the first.",
-        zh="参与训练的末尾层数；负数则从最前面的层数起。",
-        unit="layers",
-        starter={"freeze": 2},
-    )
-    freeze_trainable_modules: Annotated[tuple[str, ...], Names()] = key(
-        ("all",),
-        en="Names of the modules that learn inside those layers. all = every one.",
-        zh="这些层中参与训练的模块名；all 表示全部。",
-        starter={"freeze": "all"},
-    )
-    freeze_extra_modules: Annotated[tuple[str, ...], Names()] = key(
-        (),
-        en="Modules outside the layers that learn too, such as norm or lm_head.",
-        zh="层外也参与训练的模块，例如 norm、lm_head。",
-    )
+ADAPTERS = frozenset({"lora"})
+"""Methods whose result stands beside the base model, in files of its own."""
 
 
 class Method(Section):
@@ -98,3 +47,13 @@ class Method(Section):
     )
     lora: Lora = Lora()
     freeze: Freeze = Freeze()
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the result is an adapter beside the base model, and not a model of its own."""
+        return self.finetuning_type in ADAPTERS
+
+    @property
+    def chosen(self) -> Section | None:
+        """The keys of the method that was chosen, if it has any."""
+        return {"lora": self.lora, "freeze": self.freeze}.get(self.finetuning_type)

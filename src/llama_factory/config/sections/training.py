@@ -1,4 +1,4 @@
-"""How the weights are moved: batches, steps, precision, optimizer, schedule; what is measured, kept and logged.
+"""How a run goes: batches, steps, precision; what is measured, kept and logged. Optimizer and schedule stand beside it.
 
 What it deliberately does not do: know what this machine can compute. `bf16: true` is a wish that `machine` judges.
 """
@@ -10,97 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from llama_factory.config.keys import Section, key
+from llama_factory.config.sections.optimizer import Optimizer
+from llama_factory.config.sections.schedule import Schedule
 from llama_factory.config.values import Choice, Flag, Names, Number, Path, PathOrFlag, UnreadableError, Whole, as_bool
 
 SEED_MAX = 2**32 - 1
-SCHEDULES_TO_COME = (
-    "cosine_with_restarts", "cosine_with_min_lr", "cosine_warmup_with_min_lr", "polynomial", "inverse_sqrt",
-    "reduce_lr_on_plateau", "warmup_stable_decay", "greedy",
-)  # fmt: skip
-OPTIMIZERS_TO_COME = (
-    "adafactor", "adagrad", "adam_mini", "adamw_8bit", "adamw_anyprecision", "adamw_apex_fused", "adamw_bnb_8bit",
-    "adamw_hf", "adamw_torch_4bit", "adamw_torch_8bit", "adamw_torch_npu_fused", "adamw_torch_xla", "ademamix",
-    "ademamix_8bit", "apollo_adamw", "apollo_adamw_layerwise", "galore_adafactor", "galore_adamw",
-    "galore_adamw_8bit", "galore_adamw_layerwise", "grokadamw", "lion", "lion_32bit", "lion_8bit", "lomo", "adalomo",
-    "muon", "paged_adamw", "paged_adamw_32bit", "paged_adamw_8bit", "paged_ademamix_32bit", "paged_ademamix_8bit",
-    "paged_lion_32bit", "paged_lion_8bit", "rmsprop", "schedule_free_adamw", "schedule_free_radam",
-    "schedule_free_sgd", "sgd", "stable_adamw",
-)  # fmt: skip
-
-
-class Optimizer(Section):
-    title = ("optimizer", "优化器")
-
-    optim: Annotated[
-        Literal["adamw_torch", "adamw_torch_fused"],
-        Choice(
-            ("adamw_torch", "adamw_torch_fused"),
-            planned=OPTIMIZERS_TO_COME,
-            also={"adamw": "adamw_torch"},
-        ),
-    ] = key(
-        "adamw_torch",
-        en="The optimizer. Both names are AdamW on fp32 masters.",
-        zh="优化器；两个名称都是在 fp32 主权重上的 AdamW。",
-    )
-    learning_rate: Annotated[float, Number(above=0, below=1)] = key(
-        5e-5,
-        en="The highest learning rate of the schedule.",
-        zh="学习率计划中的最高学习率。",
-        starter={"lora": 1e-4, "freeze": 1e-5, "full": 1e-5},
-    )
-    weight_decay: Annotated[float, Number(at_least=0)] = key(
-        0.0,
-        en="How much AdamW pulls weights towards zero, times the learning rate.",
-        zh="AdamW 将权重拉向零的强度，乘以学习率。",
-    )
-    adam_beta1: Annotated[float, Number(at_least=0, below=1)] = key(
-        0.9,
-        en="How slowly the mean of the gradients forgets.",
-        zh="梯度均值的衰减系数。",
-    )
-    adam_beta2: Annotated[float, Number(at_least=0, below=1)] = key(
-        0.999,
-        en="How slowly the mean of the squared gradients forgets.",
-        zh="梯度平方均值的衰减系数。",
-    )
-    adam_epsilon: Annotated[float, Number(above=0)] = key(
-        1e-8,
-        en="What is added to AdamW's denominator.",
-        zh="加在 AdamW 分母上的小数。",
-    )
-    max_grad_norm: Annotated[float, Number(at_least=0)] = key(
-        1.0,
-        en="A gradient longer than this is scaled down to it. 0 = never.",
-        zh="梯度范数超过此值时按比例缩小；0 表示不裁剪。",
-    )
-
-
-class Schedule(Section):
-    title = ("learning rate schedule", "学习率计划")
-
-    lr_scheduler_type: Annotated[
-        Literal["linear", "cosine", "constant", "constant_with_warmup"],
-        Choice(("linear", "cosine", "constant", "constant_with_warmup"), planned=SCHEDULES_TO_COME),
-    ] = key(
-        "linear",
-        en="How the learning rate moves after the warm-up.",
-        zh="预热之后学习率的变化方式。",
-        starter="cosine",
-    )
-    warmup_ratio: Annotated[float, Number(at_least=0, at_most=1)] = key(
-        0.0,
-        en="Share of all steps in which the learning rate rises from 0. Not together with warmup_steps.",
-        zh="学习率从 0 上升所占的步数比例。不可与 warmup_steps 同用。",
-        unit="share of steps",
-        starter=0.1,
-    )
-    warmup_steps: Annotated[int, Whole(at_least=0)] = key(
-        0,
-        en="Number of steps in which the learning rate rises from 0. Not together with warmup_ratio.",
-        zh="学习率从 0 上升的步数。不可与 warmup_ratio 同用。",
-        unit="steps",
-    )
 
 
 class Training(Section):
