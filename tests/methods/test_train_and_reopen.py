@@ -1,0 +1,36 @@
+"""What a method trains on the real model is saved, opened by the libraries that others use, and answers the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from some_steps import Trained, in_plain_peft, in_plain_transformers
+
+Train = Callable[..., Trained]
+
+pytestmark = [pytest.mark.slow, pytest.mark.real]
+
+WHOLE_MODELS: dict[str, dict[str, Any]] = {
+    "full": {"finetuning_type": "full", "learning_rate": 1e-4},
+    "freeze": {"finetuning_type": "freeze", "freeze_trainable_layers": 2},
+}
+ADAPTERS: dict[str, dict[str, Any]] = {
+    "lora": {"finetuning_type": "lora", "lora_rank": 4},
+}
+
+
+@pytest.mark.parametrize("keys", WHOLE_MODELS.values(), ids=WHOLE_MODELS)
+def test_a_trained_model_is_the_same_in_plain_transformers(trained: Train, keys: dict[str, Any]) -> None:
+    done = trained(bf16=False, **keys)
+    assert done.losses[-1] < done.losses[0]
+    torch.testing.assert_close(in_plain_transformers(done), done.logits, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("keys", ADAPTERS.values(), ids=ADAPTERS)
+def test_a_trained_adapter_is_the_same_in_plain_peft(trained: Train, keys: dict[str, Any]) -> None:
+    done = trained(bf16=False, **keys)
+    assert done.losses[-1] < done.losses[0]
+    torch.testing.assert_close(in_plain_peft(done), done.logits, rtol=1e-4, atol=1e-3)
