@@ -203,6 +203,7 @@ WRONG_LAYERS: dict[str, dict[str, Any]] = {
     "model.no-such-target": {"lora_target": "q_prj"},
     "model.all-among-others": {"lora_target": "all,q_proj"},
     "model.freeze-layers": {"finetuning_type": "freeze", "freeze_trainable_layers": 3, "learning_rate": 1e-5},
+    "model.oft-block-size": {"finetuning_type": "oft", "oft_block_size": 12},
     "model.no-such-part": {"finetuning_type": "freeze", "freeze_trainable_modules": "mpl", "learning_rate": 1e-5},
 }
 

@@ -167,7 +167,7 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
     ("key", "value"),
     [
         *(("stage", word) for word in ("rm", "ppo", "dpo", "kto")),
-        ("finetuning_type", "oft"),
+        ("finetuning_type", "qlora"),
         ("flash_attn", "fa2"),
         ("optim", "galore_adamw"),
         ("lr_scheduler_type", "polynomial"),

@@ -19,6 +19,7 @@ WHOLE_MODELS: dict[str, dict[str, Any]] = {
 }
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"finetuning_type": "lora", "lora_rank": 4},
+    "oft": {"finetuning_type": "oft", "oft_block_size": 16, "module_dropout": 0.1},
 }
 
 

@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from llama_factory.config.run import Run
 from llama_factory.records import Finding
 
-USUAL_RATES: Mapping[str, tuple[float, float]] = {"lora": (5e-5, 3e-3), "freeze": (1e-6, 1e-4), "full": (1e-6, 1e-4)}
+USUAL_RATES: Mapping[str, tuple[float, float]] = {
+    "lora": (5e-5, 3e-3), "freeze": (1e-6, 1e-4), "full": (1e-6, 1e-4),
+    "oft": (5e-5, 3e-3),
+}  # fmt: skip
 """Between these, methods are usually trained with AdamW; outside, a digit is often wrong."""
 
 FEW_STEPS = 50

@@ -186,7 +186,12 @@ def method_fits(run: Run) -> Iterator[Said]:
     if kind == "freeze" and method.freeze.freeze_trainable_layers == 0 and not method.freeze.freeze_extra_modules:
         needed = ("finetuning_type", "freeze_trainable_layers", "freeze_extra_modules")
         yield Said("config.nothing-learns", needed, {})
-    for name, section in (("lora", method.lora), ("freeze", method.freeze)):
+    if method.oft.oft_rank and method.oft.oft_block_size not in (0, 32):
+        values = {"rank": method.oft.oft_rank, "block": method.oft.oft_block_size}
+        yield Said("config.two-block-sizes", ("oft_rank", "oft_block_size"), values)
+    if not method.oft.oft_rank and not method.oft.oft_block_size:
+        yield Said("config.no-block-size", ("oft_rank", "oft_block_size"), {})
+    for name, section in method.sections.items():
         if kind != name:
             for key, info in type(section).model_fields.items():
                 if getattr(section, key) != info.default:

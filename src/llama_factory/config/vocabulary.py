@@ -155,8 +155,8 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
     "config.planned-adapters": {
         "additional_target": (), "modules_to_save": (), "adapter_folder": (), "create_new_adapter": NO,
         "loraplus_lr_ratio": (), "loraplus_lr_embedding": (1e-6,), "use_rslora": NO, "use_dora": NO,
-        "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO, "lora_bias": ("none",), "module_dropout": (0,),
-        "oft_rank": (0,), "oft_block_size": (32,), "oft_target": ("all",), "use_llama_pro": NO,
+        "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO, "lora_bias": ("none",),
+        "use_llama_pro": NO,
     },
     "config.planned-preferences": {
         "pref_beta": (0.1,), "pref_ftx": (0,), "pref_bco_weight": (0,), "pref_loss": ("sigmoid",),

@@ -1,6 +1,7 @@
 """Adapters melt into their base, and the result is written under the base's own names.
 
-In: a module in float32 with LoRA on it. Out: the same module without, W + scaling * B @ A in the place of W, and
+In: a module in float32 with LoRA or OFT on it. Out: the same module without, W + scaling * B @ A or W R in the place
+of W, and
 weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once,
 when it is written; a weight that no adapter touched leaves with the very bits that it came with.
 """
@@ -20,17 +21,23 @@ if TYPE_CHECKING:
 
 def adapted(model: nn.Module) -> dict[str, Any]:
     """The layers that carry an adapter, by name."""
-    from peft.tuners.lora import LoraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
 
-    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    return {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
 
 
 def is_zero(layers: Mapping[str, Any]) -> bool:
-    """Whether the adapters change nothing at all: B is zero where it has never been trained."""
-    pairs = [
-        (layer.lora_A[name].weight, layer.lora_B[name].weight) for layer in layers.values() for name in layer.lora_A
-    ]
-    return not any(bool(a.any()) and bool(b.any()) for a, b in pairs)
+    """Whether the adapters change nothing at all: B, or a rotation's Q, is zero where it has never been trained."""
+    return not any(_changes(layer) for layer in layers.values())
+
+
+def _changes(layer: Any) -> bool:
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(layer, LoraLayer):
+        return any(bool(rotation.weight.any()) for rotation in layer.oft_R.values())
+    pairs = [(layer.lora_A[name].weight, layer.lora_B[name].weight) for name in layer.lora_A]
+    return any(bool(a.any()) and bool(b.any()) for a, b in pairs)
 
 
 def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:

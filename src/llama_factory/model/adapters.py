@@ -25,7 +25,7 @@ from llama_factory.model.methods import METHODS, Start
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
-    from peft import LoraConfig
+    from peft import PeftConfig
     from torch import nn
 
     from llama_factory.config import Run
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+
+OPENED: Mapping[str, str] = {"LORA": "LoraConfig", "OFT": "OFTConfig"}
+"""peft's word for a kind of adapter, and its class for the settings of that kind."""
+
+LEARNS = (".lora_", ".oft_R.", ".modules_to_save.")
+"""Parts of names of an adapter's own weights."""
 
 
 @dataclass(frozen=True)
@@ -142,9 +148,9 @@ def check_base(folder: Path, base_folder: Path) -> list[Finding]:
 # ---- trained adapters
 
 
-def _config(folder: Path, said: list[Finding]) -> LoraConfig:
+def _config(folder: Path, said: list[Finding]) -> PeftConfig:
     """The adapter's configuration, once its files are known to be whole and of the kind that is built."""
-    from peft import LoraConfig
+    import peft
 
     file = folder / ADAPTER_CONFIG
     if not file.is_file():
@@ -161,34 +167,39 @@ def _config(folder: Path, said: list[Finding]) -> LoraConfig:
         kind = given["peft_type"]
     except (ValueError, TypeError, KeyError) as error:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
-    if kind != "LORA":
-        raise InputError("model.adapter-kind", where=folder, found=kind)
+    if kind not in OPENED:
+        raise InputError("model.adapter-kind", where=folder, found=kind, known=", ".join(OPENED))
     whole = [name for name in ("modules_to_save", "trainable_token_indices") if given.get(name)]
     if whole:
         raise InputError("model.adapter-with-whole-modules", where=folder, found=", ".join(whole))
-    known = {name for name in given if name in LoraConfig.__dataclass_fields__}
+    config_class = getattr(peft, OPENED[kind])
+    known = {name for name in given if name in config_class.__dataclass_fields__}
     newer = sorted(name for name in set(given) - known if given[name])
     if newer:
         said.append(Finding("model.adapter-newer", "warning", str(file), {"found": ", ".join(newer)}))
     try:
-        return LoraConfig(**{name: given[name] for name in known})
+        return cast("PeftConfig", config_class(**{name: given[name] for name in known}))
     except (ValueError, TypeError) as error:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
 
 
 def _inject(
-    model: nn.Module, folders: Sequence[Path], configs: Sequence[LoraConfig], trainable: bool, fused: bool
+    model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftConfig], trainable: bool, fused: bool
 ) -> None:
     """Each adapter under a name of its own, all of them active: their changes add up."""
-    from peft import inject_adapter_in_model, set_peft_model_state_dict
+    from peft import LoraConfig, OFTConfig, inject_adapter_in_model, set_peft_model_state_dict
     from safetensors.torch import load_file
 
     from llama_factory.model import lora
+    from llama_factory.model.methods import oft
 
+    if len(configs) > 1 and not all(isinstance(config, LoraConfig) for config in configs):
+        kinds = ", ".join(dict.fromkeys(str(config.peft_type.value) for config in configs))
+        raise InputError("model.adapters-do-not-add", where="adapter_name_or_path", found=kinds)
     names = [f"adapter_{number}" if number else "default" for number in range(len(folders))]
     for name, folder, config in zip(names, folders, configs, strict=True):
         config.inference_mode = not trainable
-        if fused:
+        if fused and isinstance(config, LoraConfig):
             lora.use_fused(config, model)
         try:
             with warnings.catch_warnings():
@@ -198,6 +209,8 @@ def _inject(
             result = set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name=name)
         except (ValueError, RuntimeError, KeyError) as error:
             raise InputError("model.adapter-does-not-fit", where=folder, found=brief(error)) from error
+        if isinstance(config, OFTConfig):
+            oft.finish(model, config.module_dropout)
         own = [key for key in result.missing_keys if f".{name}." in key or key.endswith(f".{name}")]
         if own or result.unexpected_keys:
             found = ", ".join([*own, *result.unexpected_keys][:3])
@@ -207,7 +220,7 @@ def _inject(
             layer = cast(Any, module)
             layer.set_adapter([name for name in names if name in layer.lora_A])
     for parameter_name, parameter in model.named_parameters():
-        learns = trainable and (".lora_" in parameter_name or ".modules_to_save." in parameter_name)
+        learns = trainable and any(part in parameter_name for part in LEARNS)
         parameter.requires_grad_(learns)
 
 

@@ -73,11 +73,21 @@ def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, A
     if run.method.finetuning_type == "lora":
         rank, targets = run.method.lora.lora_rank, run.method.lora.lora_target
         return sum(rank * sum(entry.shape) for entry in entries if _takes_lora(entry, targets))
+    if run.method.finetuning_type == "oft":
+        oft = run.method.oft
+        shapes = [entry.shape for entry in entries if _takes_lora(entry, oft.oft_target)]
+        return sum(_rotations(width, oft.oft_rank, oft.block_size) for _, width in shapes)
     everything = sum(entry.elements for entry in entries)
     if run.method.finetuning_type == "full":
         return everything
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
     return everything * min(abs(run.method.freeze.freeze_trainable_layers), layers) // layers
+
+
+def _rotations(width: int, blocks: int, size: int) -> int:
+    """Weights of one layer's blocks: the upper triangles of their skew-symmetric matrices."""
+    size, blocks = (size, width // size) if size else (width // blocks, blocks)
+    return blocks * size * (size - 1) // 2
 
 
 def _takes_lora(entry: weights.Entry, targets: tuple[str, ...]) -> bool:
@@ -117,6 +127,8 @@ def _names_are_known(run: Run, folder: Path) -> bool:
         )
     if method.finetuning_type == "full":
         return True
+    if method.finetuning_type == "oft":
+        return False
     freeze, config = method.freeze, shape(folder)
     count = config.get("num_hidden_layers") or config.get("n_layer")
     if not isinstance(count, int) or not 1 <= abs(freeze.freeze_trainable_layers) <= count:

@@ -1,6 +1,6 @@
 """What training made, as files that other programs read.
 
-In: the trained module, its fp32 masters, the run, an empty folder. Out, for LoRA: `adapter_model.safetensors` in
+In: the trained module, its fp32 masters, the run, an empty folder. Out, for adapters: `adapter_model.safetensors` in
 fp32 and `adapter_config.json`, peft's own format; for full and freeze: the base's weight files with the trained
 values in them, in the dtype that they were trained in, and the base's other files. Always `llama_factory.json`,
 which knows the base by hash. Everything written is opened again and looked at before this returns.

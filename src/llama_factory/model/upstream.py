@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 if TYPE_CHECKING:
     from peft import LoraConfig
+    from peft.tuners.oft.layer import OFTRotationModule
     from transformers import PreTrainedModel
 
 
@@ -79,3 +80,32 @@ def prefers_sdpa(base: PreTrainedModel) -> bool:
     No public name tells an `eager` that was chosen for want of `sdpa` from one that the user chose.
     """
     return bool(base._supports_sdpa)
+
+
+def drop_rotations(model: nn.Module, share: float) -> None:
+    """Let each block of every OFT rotation turn nothing with this probability, drawn in each forward of training.
+
+    peft 0.21 builds `oft_dropout` for its `module_dropout` and never calls it (tuners/oft/layer.py, `Linear.forward`).
+    A block of zeros is the identity, so rows of its weight are left out where it becomes a rotation.
+    """
+    from peft.tuners.oft.layer import OFTRotationModule
+
+    for module in model.modules():
+        if isinstance(module, OFTRotationModule):
+            module._cayley_batch = _Dropping(module, share)
+
+
+class _Dropping:
+    """In place of one rotation's `_cayley_batch`."""
+
+    def __init__(self, module: OFTRotationModule, share: float) -> None:
+        self._turn = type(module)._cayley_batch
+        self._module = module
+        self._share = share
+
+    def __call__(self, weight_BE: Tensor, *settings: object) -> Tensor:
+        if self._module.training:
+            kept_B1 = torch.rand(weight_BE.shape[0], 1, device=weight_BE.device) >= self._share
+            weight_BE = weight_BE * kept_B1
+        turned: Tensor = self._turn(self._module, weight_BE, *settings)
+        return turned

@@ -5,16 +5,18 @@ What it deliberately does not do: know how a method is carried out. That is the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from llama_factory.config.keys import ALL, Section, key
 from llama_factory.config.sections.adapters import Lora
 from llama_factory.config.sections.freezing import Freeze
+from llama_factory.config.sections.rotations import Oft
 from llama_factory.config.values import Choice, Flag
 
 Stage = Literal["sft", "pt"]
 
-ADAPTERS = frozenset({"lora"})
+ADAPTERS = frozenset({"lora", "oft"})
 """Methods whose result stands beside the base model, in files of its own."""
 
 
@@ -37,16 +39,19 @@ class Method(Section):
         starter=True,
     )
     finetuning_type: Annotated[
-        Literal["lora", "freeze", "full"], Choice(("lora", "freeze", "full"), planned=("oft", "qlora", "dora"))
+        Literal["lora", "freeze", "full", "oft"],
+        Choice(("lora", "freeze", "full", "oft"), planned=("qlora", "dora")),
     ] = key(
         "lora",
-        en="Which weights learn: lora = small matrices beside them, freeze = some layers, full = all.",
-        zh="参与训练的权重：lora 为旁路小矩阵，freeze 为部分层，full 为全部。",
+        en="Which weights learn: lora = small matrices beside them, oft = small rotations before them, freeze = some "
+        "layers, full = all.",
+        zh="参与训练的权重：lora 为旁路小矩阵，oft 为层前的小旋转，freeze 为部分层，full 为全部。",
         commands=ALL,
         starter={"lora": "lora", "freeze": "freeze", "full": "full"},
     )
     lora: Lora = Lora()
     freeze: Freeze = Freeze()
+    oft: Oft = Oft()
 
     @property
     def adapts(self) -> bool:
@@ -56,4 +61,9 @@ class Method(Section):
     @property
     def chosen(self) -> Section | None:
         """The keys of the method that was chosen, if it has any."""
-        return {"lora": self.lora, "freeze": self.freeze}.get(self.finetuning_type)
+        return self.sections.get(self.finetuning_type)
+
+    @property
+    def sections(self) -> Mapping[str, Section]:
+        """The keys of every method that has any, by `finetuning_type`."""
+        return {"lora": self.lora, "freeze": self.freeze, "oft": self.oft}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from llama_factory.model.methods import freeze, full, lora
+from llama_factory.model.methods import freeze, full, lora, oft
 from llama_factory.model.methods.start import Made, Start
 
 if TYPE_CHECKING:
@@ -33,4 +33,4 @@ class Kind(Protocol):
         ...
 
 
-METHODS: Mapping[str, Kind] = {"freeze": freeze, "full": full, "lora": lora}
+METHODS: Mapping[str, Kind] = {"freeze": freeze, "full": full, "lora": lora, "oft": oft}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def look(model: nn.Module, method: Method) -> None:
-    _targets(model, tuple(method.lora.lora_target), [])
+    targets_of(model, tuple(method.lora.lora_target), [], key="lora_target")
 
 
 def attach(model: nn.Module, method: Method, start: Start) -> Made:
@@ -37,7 +37,7 @@ def attach(model: nn.Module, method: Method, start: Start) -> Made:
     from llama_factory.model import lora
 
     settings, said = method.lora, list[Finding]()
-    targets = _targets(model, tuple(settings.lora_target), said)
+    targets = targets_of(model, tuple(settings.lora_target), said, key="lora_target")
     rank = int(settings.lora_rank)
     alpha = int(settings.alpha)
     config = LoraConfig(
@@ -70,35 +70,35 @@ def _lora_parameters(model: nn.Module) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
 
 
-def _targets(model: nn.Module, asked: tuple[str, ...], said: list[Finding]) -> list[str]:
+def targets_of(model: nn.Module, asked: tuple[str, ...], said: list[Finding], *, key: str) -> list[str]:
     """Names for peft, which matches the end of a module's name: short ones where these cannot mean the head."""
     linear = linear_names(model)
     if not linear:
-        raise InputError("model.nothing-linear", where="lora_target", found=type(model).__name__)
+        raise InputError("model.nothing-linear", where=key, key=key, found=type(model).__name__)
     head = head_name(model)
     ends = sorted({name.rpartition(".")[2] for name in linear})
     if asked == ("all",):
-        _say_experts(model, said)
+        _say_experts(model, said, key)
         return linear if head is not None and head.rpartition(".")[2] in ends else ends
     choices = [*ends, *([head] if head else [])]
     for word in asked:
         if word == "all":
-            raise InputError("model.all-among-others", where="lora_target", found=", ".join(asked))
+            raise InputError("model.all-among-others", where=key, key=key, found=", ".join(asked))
         if matches(word, linear):
             continue
         if head is not None and matches(word, [head]):
             if is_tied(model):
-                raise InputError("model.lora-on-tied-head", where="lora_target", found=word)
+                raise InputError("model.lora-on-tied-head", where=key, key=key, found=word)
             continue
         close = nearest(word, choices)
-        raise InputError("model.no-such-target", where="lora_target", found=word, known=", ".join(ends), nearest=close)
+        raise InputError("model.no-such-target", where=key, key=key, found=word, known=", ".join(ends), nearest=close)
     return sorted(asked)
 
 
-def _say_experts(model: nn.Module, said: list[Finding]) -> None:
+def _say_experts(model: nn.Module, said: list[Finding], key: str) -> None:
     """Experts that are one stacked tensor are no linear layers: `all` leaves them alone, and says so."""
     stacked = [(name, p.numel()) for name, p in model.named_parameters() if p.dim() == 3 and "expert" in name]
     if stacked:
         total = sum(p.numel() for p in model.parameters())
         share = f"{100 * sum(count for _, count in stacked) / total:.0f} %"
-        said.append(Finding("model.experts-not-adapted", "warning", "lora_target", {"share": share}))
+        said.append(Finding("model.experts-not-adapted", "warning", key, {"share": share}))
