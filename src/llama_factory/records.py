@@ -207,3 +207,95 @@ class Finding:
     severity: Severity
     where: str = ""
     values: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinearShape:
+    """A matrix (outputs, inputs) of a layer, or a stack of such: `copies` there are, `used` by each token.
+
+    adapts: it is a linear layer of its own, beside which an adapter can stand; stacked experts and routers are not.
+    """
+
+    name: str
+    inputs: int
+    outputs: int
+    bias: bool = False
+    copies: int = 1
+    used: int = 1
+    adapts: bool = True
+
+    @property
+    def parameters(self) -> int:
+        return self.copies * (self.inputs + self.bias) * self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class LayerShape:
+    """`count` layers that are alike. vectors: numbers in norms and the like, in one of them."""
+
+    count: int
+    linears: tuple[LinearShape, ...]
+    vectors: int
+
+    @property
+    def parameters(self) -> int:
+        """Of one of them."""
+        return self.vectors + sum(one.parameters for one in self.linears)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelShape:
+    """How large the parts of a decoder are; read from its configuration alone, without weights.
+
+    hidden: width of a token's state; key_width, value_width: of a head. outside: numbers beside the layers, the
+    embedding and the head: the last norm, learned positions. window: tokens that it was trained to see, 0: unknown.
+    """
+
+    type: str
+    hidden: int
+    heads: int
+    kv_heads: int
+    key_width: int
+    value_width: int
+    intermediate: int
+    vocab: int
+    tied: bool
+    gated: bool
+    layers: tuple[LayerShape, ...]
+    outside: int
+    window: int = 0
+
+    @property
+    def depth(self) -> int:
+        return sum(layer.count for layer in self.layers)
+
+    @property
+    def head(self) -> int:
+        """Numbers of the matrix from states to logits, which a tied model shares with its embedding."""
+        return self.vocab * self.hidden
+
+    @property
+    def in_layers(self) -> int:
+        return sum(layer.count * layer.parameters for layer in self.layers)
+
+    @property
+    def parameters(self) -> int:
+        return self.in_layers + self.outside + self.head * (1 if self.tied else 2)
+
+    @property
+    def active(self) -> int:
+        """Weights that a token meets in the layers' products: of experts only those that it is sent to."""
+        return sum(layer.count * one.inputs * one.outputs * one.used for layer in self.layers for one in layer.linears)
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What the plan said of a run, and what the run then took. Bytes and seconds; None: not known (yet).
+
+    memory: the most that the process holds in RAM; train_s: all steps of this process.
+    """
+
+    memory: int
+    train_s: float | None
+    measured_memory: int | None = None
+    measured_s: float | None = None
