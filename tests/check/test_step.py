@@ -281,6 +281,24 @@ def test_memory_that_runs_out_in_the_step_is_the_last_finding(tried, monkeypatch
     assert report.exit_code == 4
 
 
+@pytest.mark.plants("trainer.micro-batch-halved")
+def test_a_step_that_fits_in_smaller_micro_batches_says_which_key_to_set(
+    tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def small(policy: Any, batch: Any) -> Any:
+        sizes.append(batch.ids_T.size)
+        return torch.empty(1 << 50) if batch.rows.size > 1 and len(sizes) == 1 else objective(policy, batch)
+
+    objective = trial.objective
+    monkeypatch.setattr(trial, "objective", small)
+    report = tried()
+    assert ids(report) == ["trainer.micro-batch-halved"]
+    assert report.findings[0].values["tokens"] == sizes[0] == report.findings[0].values["now"] * 2 + sizes[0] % 2
+    assert report.exit_code == 0
+
+
 @pytest.mark.plants("model.no-memory")
 def test_memory_that_runs_out_while_loading_is_the_last_finding(tried, monkeypatch: pytest.MonkeyPatch) -> None:
     from transformers import AutoModelForCausalLM

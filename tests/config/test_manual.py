@@ -31,7 +31,8 @@ def test_every_key_is_described_in_both_languages():
     assert fields()["cutoff_len"].spellings == ("cutoff_length", "max_seq_length", "max_seq_len")
     assert (fields()["cutoff_len"].unit, fields()["cutoff_len"].commands) == ("tokens", ("train",))
     assert (fields()["lora_rank"].section, fields()["lora_rank"].default) == ("method.lora", 8)
-    assert fields()["skip_bad_batch"].status == "planned"
+    assert (fields()["skip_bad_batch"].status, fields()["skip_bad_batch"].default) == ("built", 0)
+    assert fields()["dataloader_drop_last"].status == "planned"
     assert fields()["packing"].status == "built"
     assert fields()["ddp_timeout"].status == "without effect"
 

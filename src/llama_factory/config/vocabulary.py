@@ -184,7 +184,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
     },
     "config.planned-mixing": {
         "dataloader_drop_last": NO, "train_sampling_strategy": ("random", "group_by_length"),
-        "skip_bad_batch": (0,),
     },
     "config.planned-thinking": {
         "preserve_thinking": NO, "tool_format": (),

@@ -33,6 +33,7 @@ from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, 
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import FitPlan, FitResult, Progress
 from llama_factory.trainer.observers.quiet import Quiet
+from llama_factory.trainer.update import NO_MEMORY
 
 if TYPE_CHECKING:
     from llama_factory.config import Run
@@ -171,17 +172,24 @@ def _fit(bench: Bench, rows: Prepared, policy: Policy, step: Step, heard: _Heard
             evaluate=measure,
             origin=lambda row: str(rows.train.origin(row)),
         )
+    except MachineError as error:
+        if error.id != NO_MEMORY:
+            raise
+        raise _too_large(step, error.values["reason"]) from error
     except (RuntimeError, MemoryError) as error:
         if not machine.is_out_of_memory(error):
             raise
-        values = {"rows": step.rows, "tokens": step.tokens, "reason": machine.first_line(error)}
-        raise MachineError("machine.no-memory-for-step", **values) from error
+        raise _too_large(step, machine.first_line(error)) from error
     if not said:  # a signal came during the step: the loop finishes the step, and does not begin to measure
         raise KeyboardInterrupt
     if missed:
         values = {"count": len(missed), "total": count, "first": min(missed)}
         heard.noticed(Finding("trainer.not-reached", "warning", "", values))
     return result, said[0]
+
+
+def _too_large(step: Step, reason: str) -> MachineError:
+    return MachineError("machine.no-memory-for-step", rows=step.rows, tokens=step.tokens, reason=reason)
 
 
 def _one_step(plan: FitPlan) -> FitPlan:

@@ -103,6 +103,7 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
         adam_beta2=optimizer.adam_beta2,
         adam_epsilon=optimizer.adam_epsilon,
         max_grad_norm=optimizer.max_grad_norm,
+        skip_bad_batch=training.skip_bad_batch,
         lr_scheduler_type=schedule.lr_scheduler_type,
         warmup_ratio=schedule.warmup_ratio,
         warmup_steps=schedule.warmup_steps,

@@ -3,7 +3,7 @@
 In: a policy, an objective, a `Step`. Out: gradients on the parameters, and the value of every named term.
 Each term is divided by its own count of the whole step, once, here and nowhere else:
 loss = sum over terms of weight * (sum over micro-batches of the term's sum) / count of the step.
-It does not clip or update.
+Memory that runs out becomes `OutOfRoom`, with the micro-batch and without its tensors. It does not clip or update.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import torch
 
 from llama_factory.errors import DataError, DivergedError, OurFault
+from llama_factory.machine import first_line, is_out_of_memory
 from llama_factory.records import Batch, Step
-from llama_factory.trainer.ports import Objective, Origin, P, TermLike
+from llama_factory.trainer.ports import Objective, Origin, P
+from llama_factory.trainer.room import OutOfRoom
 
 SHOWN_ROWS = 8
 
@@ -29,6 +31,15 @@ class StepLoss:
     terms: Mapping[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one micro-batch adds: to the loss of the step, and to the sum and the count of each term."""
+
+    loss: float
+    sums: Mapping[str, float]
+    counts: Mapping[str, float]
+
+
 def accumulate(policy: P, objective: Objective[P], step: Step, *, number: int, origin: Origin) -> StepLoss:
     """Forward and backward of every micro-batch; `number` and `origin` are for messages only."""
     for name, count in step.counts.items():
@@ -38,17 +49,14 @@ def accumulate(policy: P, objective: Objective[P], step: Step, *, number: int, o
     counted = dict.fromkeys(step.counts, 0.0)
     loss = 0.0
     for batch in step.batches:
-        terms = objective(policy, batch)
-        if not terms or terms.keys() - step.counts.keys():
-            raise OurFault("trainer.unknown-terms", found=sorted(terms), counted=sorted(step.counts))
-        share = torch.stack([term.weight * term.sum / step.counts[name] for name, term in terms.items()]).sum()
-        value = share.item()
-        if not math.isfinite(value):
+        share = _in_memory(policy, objective, batch, step.counts)
+        if not math.isfinite(share.loss):
             rows = name_rows([batch], origin)
-            raise DivergedError("trainer.loss-not-finite", step=number, found=value, rows=rows, kept="")
-        share.backward()  # type: ignore[no-untyped-call]
-        loss += value
-        _add(terms, sums, counted)
+            raise DivergedError("trainer.loss-not-finite", step=number, found=share.loss, rows=rows, kept="")
+        loss += share.loss
+        for name in share.sums:
+            sums[name] += share.sums[name]
+            counted[name] += share.counts[name]
     _compare(counted, step.counts)
     return StepLoss(loss, {name: total / step.counts[name] for name, total in sums.items()})
 
@@ -60,10 +68,31 @@ def name_rows(batches: Iterable[Batch], origin: Origin) -> str:
     return shown if len(rows) <= SHOWN_ROWS else f"{shown} (+{len(rows) - SHOWN_ROWS})"
 
 
-def _add(terms: Mapping[str, TermLike], sums: dict[str, float], counted: dict[str, float]) -> None:
-    for name, term in terms.items():
-        sums[name] += term.sum.item()
-        counted[name] += term.count
+def _in_memory(policy: P, objective: Objective[P], batch: Batch, counts: Mapping[str, float]) -> _Share:
+    """`_one`, or `OutOfRoom`. It is raised after the error is gone, whose frames would keep the tensors alive."""
+    try:
+        return _one(policy, objective, batch, counts)
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = first_line(error)
+    raise OutOfRoom(batch, reason)
+
+
+def _one(policy: P, objective: Objective[P], batch: Batch, counts: Mapping[str, float]) -> _Share:
+    """Forward, and backward if the loss is a finite number."""
+    terms = objective(policy, batch)
+    if not terms or terms.keys() - counts.keys():
+        raise OurFault("trainer.unknown-terms", found=sorted(terms), counted=sorted(counts))
+    share = torch.stack([term.weight * term.sum / counts[name] for name, term in terms.items()]).sum()
+    value = share.item()
+    if math.isfinite(value):
+        share.backward()  # type: ignore[no-untyped-call]
+    return _Share(
+        value,
+        {name: term.sum.item() for name, term in terms.items()},
+        {name: term.count for name, term in terms.items()},
+    )
 
 
 def _compare(counted: Mapping[str, float], promised: Mapping[str, float]) -> None:

@@ -41,7 +41,8 @@ class State:
 
     optimizer: `exp_avg/<name>` and the like. meter: the figures since the last log line, so that the
     line after a resume is the mean of all its steps. evaluation_due: a signal came before it was done.
-    best: the best evaluation so far, and how many were made since.
+    best: the best evaluation so far, and how many were made since. health: batches passed over so far, and the limit
+    of a micro-batch since memory ran out.
     """
 
     step: int
@@ -54,6 +55,7 @@ class State:
     meter: Mapping[str, Any]
     evaluation_due: bool = False
     best: Mapping[str, Any] = field(default_factory=dict)
+    health: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +177,7 @@ class Checkpoints:
             "meter": dict(state.meter),
             "evaluation_due": state.evaluation_due,
             "best": dict(state.best),
+            "health": dict(state.health),
             "identity": dict(self.identity),
             "settings": dict(self.settings),
         }
@@ -264,7 +267,8 @@ def _load(folder: Path) -> State:
         source=facts["source"],
         meter=facts["meter"],
         evaluation_due=facts["evaluation_due"],
-        best=facts.get("best", {}),  # written by earlier releases without it
+        best=facts.get("best", {}),  # written by earlier releases without these two
+        health=facts.get("health", {}),
     )
 
 

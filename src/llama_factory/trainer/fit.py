@@ -2,7 +2,7 @@
 
 In: values only (`ports`); out: `FitResult`, and on the disk what `checkpoints` was asked to keep. One step is:
 take rows, forward and backward of each micro-batch, look at the numbers, clip, update, tell, evaluate, save.
-The update is made only after loss and gradient were seen to be finite and the gradient not to be zero.
+A step that made no update ends the run, with the state before it saved, or is passed over (`skip_bad_batch`).
 It deliberately knows no stage, no data and no loss, prints nothing, and catches no error that it cannot answer.
 """
 
@@ -21,9 +21,9 @@ from torch import Tensor
 
 from llama_factory.errors import DivergedError, Interrupted, LlamaFactoryError, MachineError
 from llama_factory.machine import Gauge
-from llama_factory.records import Finding, Step
+from llama_factory.records import Finding
 from llama_factory.trainer import randomness
-from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.accumulate import StepLoss
 from llama_factory.trainer.advice import Advice
 from llama_factory.trainer.best import Best
 from llama_factory.trainer.checkpoints import Checkpoints, State
@@ -34,6 +34,10 @@ from llama_factory.trainer.optimizer import Optimizer
 from llama_factory.trainer.plan import FitPlan, Strategy, due
 from llama_factory.trainer.ports import Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
 from llama_factory.trainer.signals import LeaveNow, Stop
+from llama_factory.trainer.update import Updater
+
+PASSED_OVER = frozenset({"trainer.loss-not-finite", "trainer.gradient-not-finite"})
+"""What a batch can be to blame for. A gradient of exactly 0 is no batch's fault."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +83,7 @@ def fit(
         total = plan.total_steps(source.steps_per_epoch)
         listeners = Listeners(observers)
         optimizer = Optimizer(masters, policy.module, plan)
+        updater = Updater(policy, objective, plan, masters, optimizer, origin, listeners.noticed)
         threads = torch.get_num_threads()
         meter = Meter(total, time.monotonic(), Gauge(threads, _device(masters)))
         best = Best(
@@ -86,8 +91,8 @@ def fit(
             plan.early_stopping_threshold,
         )  # fmt: skip
         loop = _Loop(
-            policy, source, objective, plan, listeners, checkpoints, evaluate, origin,
-            stop, masters, optimizer, meter, best, Advice(plan, threads, total), total,
+            policy, source, plan, listeners, checkpoints, evaluate,
+            stop, masters, optimizer, updater, meter, best, Advice(plan, threads, total), total,
         )  # fmt: skip
         try:
             loop.begin()
@@ -101,19 +106,19 @@ def fit(
 
 @dataclass(slots=True)
 class _Loop(Generic[P]):
-    """One run in progress. `step` counts updates made, `kept` is the last checkpoint known to be whole."""
+    """One run in progress. `step` counts updates made, `skipped` the batches passed over, and `kept` is the last
+    checkpoint known to be whole."""
 
     policy: P
     source: Source
-    objective: Objective[P]
     plan: FitPlan
     listeners: Listeners
     checkpoints: Checkpoints | None
     evaluate: Evaluate | None
-    origin: Origin
     stop: Stop
     masters: Masters
     optimizer: Optimizer
+    updater: Updater[P]
     meter: Meter
     best: Best
     advice: Advice
@@ -121,6 +126,7 @@ class _Loop(Generic[P]):
     first_step: int = 0
     step: int = 0
     epoch: float = 0.0
+    skipped: int = 0
     evaluation_due: bool = False
     metrics: Mapping[str, float] = field(default_factory=dict)
     kept: Path | None = None
@@ -151,9 +157,12 @@ class _Loop(Generic[P]):
             step = self.source.next_step()
             rate = self.plan.rate(self.step, self.total)
             try:
-                loss, norm = self._update(step, rate)
-            except DivergedError as error:
-                raise self._diverged(error, source_state, random_state) from None
+                loss, norm = self.updater.make(step, self.step + 1, rate, random_state)
+            except (DivergedError, MachineError) as error:
+                if self._may_pass_over(error):
+                    self._pass_over(error, random_state)
+                    continue
+                raise self._unmade(error, source_state, random_state) from None
             self.step, self.epoch = self.step + 1, step.epoch
             self.meter.add(loss, step.tokens, time.monotonic() - began, time.process_time() - computed)
             self.source.on_update(self.step)
@@ -206,24 +215,20 @@ class _Loop(Generic[P]):
         self.listeners.noticed(Finding("trainer.best-published", "note", str(folder), values))
         return folder, record["step"]
 
-    def _update(self, step: Step, rate: float) -> tuple[StepLoss, float]:
-        """One update of the weights, or an error before it."""
-        number = self.step + 1
-        loss = accumulate(self.policy, self.objective, step, number=number, origin=self.origin)
-        norm = self.masters.gradient_norm()
-        if not 0.0 < norm < float("inf"):
-            rows = name_rows(step.batches, self.origin)
-            if norm == 0.0:
-                raise DivergedError("trainer.gradient-zero", step=number, loss=loss.loss, rows=rows, kept="")
-            first = next((n for n, g in self.masters.gradients().items() if not torch.isfinite(g).all()), "-")
-            raise DivergedError(
-                "trainer.gradient-not-finite", step=number, found=norm, parameter=first, rows=rows, kept=""
-            )
-        self.masters.clip(norm, self.plan.max_grad_norm)
-        self.optimizer.step(rate)
+    def _may_pass_over(self, error: LlamaFactoryError) -> bool:
+        """Weights that are broken themselves make every batch a bad one."""
+        return error.id in PASSED_OVER and self.skipped < self.plan.skip_bad_batch and self.masters.finite()
+
+    def _pass_over(self, error: LlamaFactoryError, random: Mapping[str, Tensor]) -> None:
+        """Go on with the next batch as if this one had not been there: the run makes as many updates as planned."""
+        self.skipped += 1
         self.masters.forget_gradients()
-        self.masters.to_working()
-        return loss, norm
+        randomness.put_back(random)
+        values = {
+            "step": self.step + 1, "found": error.values["found"], "rows": error.values["rows"],
+            "number": self.skipped, "allowed": self.plan.skip_bad_batch,
+        }  # fmt: skip
+        self.listeners.noticed(Finding("trainer.batch-skipped", "warning", values=values))
 
     def _after(self, loss: StepLoss, norm: float, rate: float) -> None:
         """Tell, evaluate, save: what is due after this step, in this order."""
@@ -312,12 +317,20 @@ class _Loop(Generic[P]):
         id = "trainer.interrupted" if self.kept else "trainer.interrupted-unsaved"
         raise Interrupted(id, signal=self.stop.requested, step=self.step, total=self.total, kept=self.kept or "-")
 
-    def _diverged(self, error: DivergedError, source: Mapping[str, int], random: Mapping[str, Tensor]) -> DivergedError:
-        """Save the state before the bad step, as the step was not made, and name it in the letter."""
+    def _unmade(
+        self, error: LlamaFactoryError, source: Mapping[str, int], random: Mapping[str, Tensor]
+    ) -> LlamaFactoryError:
+        """Save the state before the bad step, as the step was not made, and name it in the letter.
+
+        Where the weights are broken nothing is saved, and they are what is told: no row is to blame.
+        """
+        self.masters.forget_gradients()
+        if error.id in PASSED_OVER and not self.masters.finite():
+            return DivergedError("trainer.weights-not-finite", step=self.step, kept=self.kept or "-")
         if self._has_news():
-            with suppress(LlamaFactoryError):  # the disk may be full as well: the first trouble is the one to tell
+            with suppress(LlamaFactoryError, MemoryError):  # the disk may be full too: the first trouble is told
                 self._save(replace(self._state(), source=source, randomness=random))
-        return DivergedError(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
+        return type(error)(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
 
     def _state(self) -> State:
         return State(
@@ -331,6 +344,7 @@ class _Loop(Generic[P]):
             meter=self.meter.state(time.monotonic()),
             evaluation_due=self.evaluation_due,
             best=self.best.state(),
+            health={"skipped": self.skipped, "micro_batch_tokens": self.updater.room.limit},
         )
 
     def _restore(self, state: State) -> None:
@@ -342,6 +356,8 @@ class _Loop(Generic[P]):
         self.optimizer.load(state.optimizer)
         self.source.restore(state.source)
         self.meter.restore(state.meter)
+        self.skipped = state.health.get("skipped", 0)
+        self.updater.room.limit = state.health.get("micro_batch_tokens")
         randomness.put_back(state.randomness)
 
     def _notice(self, findings: Iterable[Finding]) -> None:
@@ -357,6 +373,8 @@ class _Loop(Generic[P]):
             yield Finding("trainer.nothing-left", "note", str(self.kept), values)
             return
         yield Finding("trainer.resumed", "note", str(self.kept), values)
+        if self.updater.room.limit is not None:
+            yield Finding("trainer.micro-batch-kept", "note", str(self.kept), {"tokens": self.updater.room.limit})
         if state.total_steps != self.total:
             values = {"then": state.total_steps, "now": self.total}
             yield Finding("trainer.other-length", "note", str(self.kept), values)

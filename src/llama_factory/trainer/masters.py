@@ -66,8 +66,9 @@ class Masters:
         return {name: value.grad for name, value in self.values.items() if value.grad is not None}
 
     def forget_gradients(self) -> None:
-        for value in self.values.values():
-            value.grad = None
+        """Also one that a backward left on a bf16 parameter when it was broken off."""
+        for name, value in self.values.items():
+            value.grad = self._working[name].grad = None
 
     def gradient_norm(self) -> float:
         """The L2 norm over all gradients laid end to end."""

@@ -23,7 +23,8 @@ class FitPlan:
     `master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16.
 
     keep_best: the result has the weights of the best evaluation (`load_best_model_at_end`), not the last ones.
-    early_stopping_patience: None never stops early.
+    early_stopping_patience: None never stops early. skip_bad_batch: so many steps without finite numbers are passed
+    over; one more ends the run.
     """
 
     num_train_epochs: float = 3.0
@@ -38,6 +39,7 @@ class FitPlan:
     adam_beta2: float = 0.999
     adam_epsilon: float = 1e-8
     max_grad_norm: float = 1.0
+    skip_bad_batch: int = 0
     rate_factors: Mapping[str, float] = field(default_factory=dict)
 
     lr_scheduler_type: str = "linear"

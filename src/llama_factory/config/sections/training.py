@@ -90,6 +90,13 @@ class Training(Section):
         en="Keep what is trained in bf16 too. Saves memory; small updates are lost.",
         zh="训练的权重也用 bf16。节省内存，但较小的更新会丢失。",
     )
+    skip_bad_batch: Annotated[int, Whole(at_least=0)] = key(
+        0,
+        en="How many steps whose loss or gradient is no finite number are passed over; one more ends the run. "
+        "0 = the first one ends it.",
+        zh="损失或梯度不是有限数值的训练步最多跳过多少次；再多一次则结束训练。0 表示第一次即结束。",
+        unit="steps",
+    )
     gradient_checkpointing: Annotated[bool, Flag()] = key(
         False,
         en="Compute activations twice to save memory.",

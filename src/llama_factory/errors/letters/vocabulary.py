@@ -77,10 +77,10 @@ FEATURES: dict[str, Letter] = {
         zh_cure="请删除该行；每个助手轮次以权重 1 训练。",
     ),
     "config.planned-mixing": Letter(
-        en="other orders of rows, leaving out the last step of an epoch, and going on past a bad batch",
+        en="other orders of rows, and leaving out the last step of an epoch",
         en_cure="Remove the line. Every row comes once an epoch, shuffled by `data_seed`; `mix_strategy`, `packing` "
         "and `streaming` are built.",
-        zh="其他的取行顺序、舍弃每轮最后一步，以及跳过异常批次",
+        zh="其他的取行顺序，以及舍弃每轮最后一步",
         zh_cure="请删除该行。每行每轮恰好一次，按 `data_seed` 打乱；`mix_strategy`、`packing` 与 `streaming` 已实现。",
     ),
     "config.planned-thinking": Letter(

@@ -1,0 +1,71 @@
+"""How much is computed at a time when the memory turns out too small: smaller micro-batches, the same step again.
+
+In: a step as its source cut it, and the micro-batch that did not fit. Out: the same rows in smaller micro-batches, for
+the rest of the run. Sums over micro-batches are divided by the count of the whole step (`accumulate`), so any cut
+between rows gives the same gradient; only the order of summation differs, and what dropout draws for which token.
+It frees no tensor and repeats nothing itself: `update` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from llama_factory.records import Batch, Step
+
+
+class OutOfRoom(Exception):
+    """Memory ran out while `batch` was computed. It holds no tensor: what the failed forward took is free again."""
+
+    def __init__(self, batch: Batch, reason: str) -> None:
+        super().__init__(reason)
+        self.batch = batch
+        self.reason = reason
+
+
+class Room:
+    """limit: most tokens of a micro-batch of several rows; None leaves the source's cut as it is."""
+
+    def __init__(self) -> None:
+        self.limit: int | None = None
+
+    def cut(self, step: Step) -> Step:
+        """The step in micro-batches that fit. A row longer than the limit stands alone."""
+        if self.limit is None or all(batch.ids_T.size <= self.limit for batch in step.batches):
+            return step
+        return replace(step, batches=tuple(part for batch in step.batches for part in _parts(batch, self.limit)))
+
+    def can_shrink(self, batch: Batch) -> bool:
+        """Whether it has several rows. What `extras` mean is not known here, so a batch with some is never cut."""
+        return batch.rows.size > 1 and not batch.extras
+
+    def shrink(self, batch: Batch) -> int:
+        """From now on at most half of this many tokens at a time; the new limit."""
+        self.limit = max(1, int(batch.ids_T.size) // 2)
+        return self.limit
+
+
+def _parts(batch: Batch, limit: int) -> Iterator[Batch]:
+    if batch.extras:
+        yield batch
+        return
+    first, tokens = 0, 0
+    for row, length in enumerate(batch.lengths_R.tolist()):
+        if row > first and tokens + length > limit:
+            yield _rows(batch, first, row)
+            first, tokens = row, 0
+        tokens += length
+    yield _rows(batch, first, int(batch.rows.size))
+
+
+def _rows(batch: Batch, first: int, end: int) -> Batch:
+    """Rows `first` to `end` of a batch: views, nothing is copied but the offsets."""
+    start, stop = int(batch.offsets[first]), int(batch.offsets[end])
+    return Batch(
+        batch.ids_T[start:stop],
+        batch.weight_T[start:stop],
+        np.asarray(batch.offsets[first : end + 1] - start, dtype=np.int64),
+        batch.rows[first:end],
+    )

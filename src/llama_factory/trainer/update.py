@@ -1,0 +1,106 @@
+"""One update of the weights, or the reason why there is none.
+
+In: a step, the learning rate, the state of the random generators before it. Out: its loss and gradient norm, the
+weights moved. The update is made only after loss and gradient were seen to be finite and the gradient not to be zero.
+Memory that runs out is answered here: the same step again in smaller micro-batches, which stay that small.
+It saves nothing and does not decide whether the run goes on without the step: the loop does.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from typing import Generic
+
+import torch
+from torch import Tensor
+
+from llama_factory.errors import DivergedError, MachineError
+from llama_factory.records import Finding, Step
+from llama_factory.trainer import randomness
+from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.masters import Masters
+from llama_factory.trainer.optimizer import Optimizer
+from llama_factory.trainer.plan import FitPlan
+from llama_factory.trainer.ports import Objective, Origin, P
+from llama_factory.trainer.room import OutOfRoom, Room
+
+Notice = Callable[[Finding], None]
+
+NO_MEMORY = "trainer.no-memory-for-row"
+"""The error after which no smaller micro-batch is left to try."""
+
+
+class Updater(Generic[P]):
+    """room: how much is computed at a time; smaller once memory ran out. notice: hears what was done about that."""
+
+    def __init__(
+        self, policy: P, objective: Objective[P], plan: FitPlan, masters: Masters, optimizer: Optimizer,
+        origin: Origin, notice: Notice,
+    ) -> None:  # fmt: skip
+        self._policy = policy
+        self._objective = objective
+        self._plan = plan
+        self._masters = masters
+        self._optimizer = optimizer
+        self._origin = origin
+        self._notice = notice
+        self.room = Room()
+
+    def make(self, step: Step, number: int, rate: float, before: Mapping[str, Tensor]) -> tuple[StepLoss, float]:
+        """Step `number` at this learning rate; before: the generators' states as the step found them.
+
+        Raises DivergedError where the numbers are no good, MachineError where a single row does not fit into memory.
+        The weights are then as they were; gradients and generators are not.
+        """
+        loss = self._loss(step, number, before)
+        norm = self._norm(step, number, loss)
+        self._masters.clip(norm, self._plan.max_grad_norm)
+        self._optimizer.step(rate)
+        self._masters.forget_gradients()
+        self._masters.to_working()
+        return loss, norm
+
+    def _loss(self, step: Step, number: int, before: Mapping[str, Tensor]) -> StepLoss:
+        """Gradients of the whole step. A part that did not fit begins the step anew: its gradients were half made."""
+        tried, reason = 0, ""
+        while True:
+            try:
+                cut = self.room.cut(step)
+                loss = accumulate(self._policy, self._objective, cut, number=number, origin=self._origin)
+                break
+            except OutOfRoom as told:
+                batch, reason = told.batch, told.reason
+            self._masters.forget_gradients()
+            randomness.put_back(before)
+            _free()
+            tokens = int(batch.ids_T.size)
+            if not self.room.can_shrink(batch):
+                rows = name_rows([batch], self._origin)
+                values = {"step": number, "tokens": tokens, "rows": rows, "reason": reason, "kept": ""}
+                raise MachineError(NO_MEMORY, **values)
+            self.room.shrink(batch)
+            tried = tried or tokens
+        if tried:
+            values = {"step": number, "tokens": tried, "now": self.room.limit, "reason": reason}
+            self._notice(Finding("trainer.micro-batch-halved", "warning", values=values))
+        return loss
+
+    def _norm(self, step: Step, number: int, loss: StepLoss) -> float:
+        norm = self._masters.gradient_norm()
+        if 0.0 < norm < float("inf"):
+            return norm
+        rows = name_rows(step.batches, self._origin)
+        if norm == 0.0:
+            raise DivergedError("trainer.gradient-zero", step=number, loss=loss.loss, rows=rows, kept="")
+        first = next((n for n, g in self._masters.gradients().items() if not torch.isfinite(g).all()), "-")
+        raise DivergedError(
+            "trainer.gradient-not-finite", step=number, found=norm, parameter=first, rows=rows, kept=""
+        )  # fmt: skip
+
+
+def _free() -> None:
+    """Give back what the failed forward took, also where its graph holds itself in a circle."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
