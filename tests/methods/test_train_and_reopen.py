@@ -17,9 +17,14 @@ WHOLE_MODELS: dict[str, dict[str, Any]] = {
     "full": {"finetuning_type": "full", "learning_rate": 1e-4},
     "freeze": {"finetuning_type": "freeze", "freeze_trainable_layers": 2},
 }
+EACH = {"per_device_train_batch_size": 8}
+"""Every step sees the same rows, so that its loss says whether it learns."""
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"finetuning_type": "lora", "lora_rank": 4},
     "oft": {"finetuning_type": "oft", "oft_block_size": 16, "module_dropout": 0.1},
+    "p_tuning": {"finetuning_type": "P-Tuning", "num_virtual_tokens": 4, "learning_rate": 3e-3, **EACH},
+    "prompt_tuning": {"finetuning_type": "prompt_tuning", "prompt_init_text": "Colours:", "learning_rate": 0.1, **EACH},
+    "prefix_tuning": {"finetuning_type": "prefix_tuning", "num_virtual_tokens": 4, "learning_rate": 1e-2, **EACH},
 }
 
 

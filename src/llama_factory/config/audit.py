@@ -14,7 +14,7 @@ from llama_factory.records import Finding
 
 USUAL_RATES: Mapping[str, tuple[float, float]] = {
     "lora": (5e-5, 3e-3), "freeze": (1e-6, 1e-4), "full": (1e-6, 1e-4),
-    "oft": (5e-5, 3e-3),
+    "oft": (5e-5, 3e-3), "p_tuning": (1e-4, 3e-2), "prompt_tuning": (1e-3, 0.5), "prefix_tuning": (1e-4, 5e-2),
 }  # fmt: skip
 """Between these, methods are usually trained with AdamW; outside, a digit is often wrong."""
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llama_factory.config.reading import raise_all
+from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import InputError, LlamaFactoryError
 from llama_factory.records import Finding, Severity
 
@@ -191,11 +192,29 @@ def method_fits(run: Run) -> Iterator[Said]:
         yield Said("config.two-block-sizes", ("oft_rank", "oft_block_size"), values)
     if not method.oft.oft_rank and not method.oft.oft_block_size:
         yield Said("config.no-block-size", ("oft_rank", "oft_block_size"), {})
-    for name, section in method.sections.items():
-        if kind != name:
+    for section in dict.fromkeys(method.sections.values()):
+        if section != method.chosen:
             for key, info in type(section).model_fields.items():
                 if getattr(section, key) != info.default:
                     yield _unused(key, "finetuning_type", kind)
+
+
+def learned_prompts_fit(run: Run) -> Iterator[Said]:
+    method, prompts = run.method, run.method.prompts
+    kind = method.finetuning_type
+    if kind not in PROMPTS:
+        return
+    if kind == "prefix_tuning" and run.training.gradient_checkpointing:
+        yield Said("config.prefix-checkpointing", ("finetuning_type", "gradient_checkpointing"), {})
+    uses = {
+        "prompt_init_text": kind == "prompt_tuning",
+        "encoder_reparameterization_type": kind == "p_tuning",
+        "encoder_hidden_size": kind == "p_tuning" or prompts.prefix_projection,
+        "prefix_projection": kind == "prefix_tuning",
+    }
+    for key, used in uses.items():
+        if not used and getattr(prompts, key) != type(prompts).model_fields[key].default:
+            yield _unused(key, "finetuning_type", kind)
 
 
 def answers_can_be_drawn(run: Run) -> Iterator[Said]:
@@ -250,6 +269,7 @@ RULES: tuple[Rule, ...] = (
     a_stream_is_read_as_it_comes,
     one_warmup,
     method_fits,
+    learned_prompts_fit,
     answers_can_be_drawn,
     weights_are_safetensors,
     folders_differ,

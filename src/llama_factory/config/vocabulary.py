@@ -34,6 +34,8 @@ ALIASES: Mapping[str, str] = {
     "lora_target_modules": "lora_target",
     "num_layer_trainable": "freeze_trainable_layers",
     "name_module_trainable": "freeze_trainable_modules",
+    "pre_seq_len": "num_virtual_tokens",
+    "prompt_tuning_init_text": "prompt_init_text",
     "train_data": "dataset",
     "train_dataset": "dataset",
     "train_file": "dataset",

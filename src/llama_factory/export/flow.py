@@ -115,6 +115,8 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
     target.check(place, [base, *added])
     load.check_folder(base)
     for one in added:
+        if adapters.is_prompt(one):
+            raise InputError("export.prompts-do-not-merge", where=one)
         for finding in adapters.check_base(one, base):
             tell(finding)
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)

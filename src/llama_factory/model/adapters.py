@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 
-OPENED: Mapping[str, str] = {"LORA": "LoraConfig", "OFT": "OFTConfig"}
+OPENED: Mapping[str, str] = {
+    "LORA": "LoraConfig",
+    "OFT": "OFTConfig",
+    "PREFIX_TUNING": "PrefixTuningConfig",
+    "PROMPT_TUNING": "PromptTuningConfig",
+    "P_TUNING": "PromptEncoderConfig",
+}
 """peft's word for a kind of adapter, and its class for the settings of that kind."""
 
 LEARNS = (".lora_", ".oft_R.", ".modules_to_save.")
@@ -95,6 +101,8 @@ def open(
     configs = [_config(folder, said) for folder in listed]
     for folder in listed:
         said += check_base(folder, base_folder)
+    if len(configs) == 1 and configs[0].is_prompt_learning:
+        return _counted(_prompted(model, listed[0], configs[0], trainable), "adapter", said)
     _inject(model, listed, configs, trainable, fused)
     return _counted(model, "adapter", said)
 
@@ -104,6 +112,14 @@ def switched_off(model: nn.Module) -> Iterator[None]:
     """The module as if it had no adapters, for as long as the block lasts; then all is as it was."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
+    if prompt_learning(model):
+        around = cast(Any, model)
+        around.off = True
+        try:
+            yield
+        finally:
+            around.off = False
+        return
     layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer) and not layer.disable_adapters]
     learned = [(value, value.requires_grad) for value in model.parameters()]
     try:
@@ -122,7 +138,22 @@ def put_back(model: nn.Module, folder: Path) -> None:
     from peft import set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    if prompt_learning(model):
+        from llama_factory.model.prompted import Prompted, put
+
+        put(cast(Prompted, model), folder, ADAPTER_WEIGHTS)
+        return
     set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name="default")
+
+
+def prompt_learning(model: nn.Module) -> bool:
+    """Whether the module is one around the model, with learned tokens before every row."""
+    return hasattr(model, "prompt_encoder") and hasattr(model, "off")
+
+
+def is_prompt(folder: Path) -> bool:
+    """Whether the adapter in `folder` is tokens and no change of weights."""
+    return bool(_config(folder, []).is_prompt_learning)
 
 
 def check_base(folder: Path, base_folder: Path) -> list[Finding]:
@@ -181,6 +212,25 @@ def _config(folder: Path, said: list[Finding]) -> PeftConfig:
         return cast("PeftConfig", config_class(**{name: given[name] for name in known}))
     except (ValueError, TypeError) as error:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
+
+
+def _prompted(model: nn.Module, folder: Path, config: PeftConfig, trainable: bool) -> nn.Module:
+    """The model with the learned tokens of `folder` before every row."""
+    from llama_factory.model.methods import prompts
+    from llama_factory.model.prompted import Prompted, put
+
+    config.inference_mode = not trainable
+    module: Prompted = cast(Any, prompts.around(model, config))
+    try:
+        missing = put(module, folder, ADAPTER_WEIGHTS)
+    except (ValueError, RuntimeError, KeyError) as error:
+        raise InputError("model.adapter-does-not-fit", where=folder, found=brief(error)) from error
+    if missing:
+        raise InputError("model.prompts-without-encoder", where=folder, found=missing[0])
+    for name, parameter in module.named_parameters():
+        parameter.requires_grad_(trainable and name.startswith("prompt_encoder."))
+    module.eval()
+    return module
 
 
 def _inject(

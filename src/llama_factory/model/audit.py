@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load, weights
+from llama_factory.model.methods.prompts import TOKENS as DEFAULT_TOKENS
 from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
 
@@ -77,11 +79,26 @@ def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, A
         oft = run.method.oft
         shapes = [entry.shape for entry in entries if _takes_lora(entry, oft.oft_target)]
         return sum(_rotations(width, oft.oft_rank, oft.block_size) for _, width in shapes)
+    if run.method.finetuning_type in PROMPTS:
+        return _tokens(run, config)
     everything = sum(entry.elements for entry in entries)
     if run.method.finetuning_type == "full":
         return everything
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
     return everything * min(abs(run.method.freeze.freeze_trainable_layers), layers) // layers
+
+
+def _tokens(run: Run, config: Mapping[str, Any]) -> int:
+    """Weights of learned tokens, and of the network that they come out of."""
+    prompts, width = run.method.prompts, int(config.get("hidden_size") or config.get("n_embd") or 1)
+    layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
+    hidden, tokens = prompts.encoder_hidden_size or width, prompts.num_virtual_tokens or DEFAULT_TOKENS
+    if run.method.finetuning_type == "p_tuning":
+        return tokens * width + hidden * (2 * width + hidden) + 2 * hidden + width
+    if run.method.finetuning_type == "prompt_tuning":
+        return tokens * width
+    wide = 2 * layers * width
+    return tokens * width + hidden * (width + wide) if prompts.prefix_projection else tokens * wide
 
 
 def _rotations(width: int, blocks: int, size: int) -> int:
@@ -125,7 +142,7 @@ def _names_are_known(run: Run, folder: Path) -> bool:
         return targets == ("all",) or all(
             word != "all" and any(_takes_lora(one, (word,)) for one in layers) for word in targets
         )
-    if method.finetuning_type == "full":
+    if method.finetuning_type == "full" or method.finetuning_type in PROMPTS:
         return True
     if method.finetuning_type == "oft":
         return False

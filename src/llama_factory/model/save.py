@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from llama_factory.config import Run
+    from llama_factory.model.prompted import Prompted
 
 SHARD_BYTES = 5 * weights.GB
 NOT_THE_MODEL = (
@@ -67,7 +68,9 @@ def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder:
 
     name = "default"
     tensors = {}
-    for key, parameter in module.named_parameters():
+    if adapters.prompt_learning(module):
+        tensors = _tokens(cast("Prompted", module), masters, folder)
+    for key, parameter in () if tensors else module.named_parameters():
         if parameter.requires_grad:
             value = masters.get(key, parameter).detach().to("cpu", torch.float32)
             tensors[_file_key(key, name)] = value.contiguous().clone()
@@ -81,6 +84,20 @@ def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder:
     text = json.dumps(_plain(config), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     (folder / adapters.ADAPTER_CONFIG).write_text(text, encoding="utf-8")
     _look_again(folder / adapters.ADAPTER_WEIGHTS, tensors)
+
+
+def _tokens(module: Prompted, masters: Mapping[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """The learned tokens under peft's name; beside them the network that they come out of, to train it further."""
+    from llama_factory.model import prompted
+
+    own = dict(module.named_parameters())
+    for name, master in masters.items():
+        if not _same(own[name], master.to(own[name].dtype)):
+            raise ProofError("model.weights-behind-masters", where=name)
+    encoder = module.encoder()
+    if encoder:
+        weights.save({key: value.detach().cpu() for key, value in encoder.items()}, folder / prompted.ENCODER)
+    return {"prompt_embeddings": module.tokens}
 
 
 def _file_key(name: str, adapter: str) -> str:

@@ -11,12 +11,16 @@ from typing import Annotated, Literal
 from llama_factory.config.keys import ALL, Section, key
 from llama_factory.config.sections.adapters import Lora
 from llama_factory.config.sections.freezing import Freeze
+from llama_factory.config.sections.prompts import Prompts
 from llama_factory.config.sections.rotations import Oft
 from llama_factory.config.values import Choice, Flag
 
 Stage = Literal["sft", "pt"]
 
-ADAPTERS = frozenset({"lora", "oft"})
+PROMPTS = frozenset({"p_tuning", "prompt_tuning", "prefix_tuning"})
+"""Methods that learn tokens before every row, and leave every weight of the model as it is."""
+
+ADAPTERS = frozenset({"lora", "oft"}) | PROMPTS
 """Methods whose result stands beside the base model, in files of its own."""
 
 
@@ -39,19 +43,30 @@ class Method(Section):
         starter=True,
     )
     finetuning_type: Annotated[
-        Literal["lora", "freeze", "full", "oft"],
-        Choice(("lora", "freeze", "full", "oft"), planned=("qlora", "dora")),
+        Literal["lora", "freeze", "full", "oft", "p_tuning", "prompt_tuning", "prefix_tuning"],
+        Choice(
+            ("lora", "freeze", "full", "oft", "p_tuning", "prompt_tuning", "prefix_tuning"),
+            planned=("qlora", "dora"),
+            also={
+                **dict.fromkeys(("p-tuning", "ptuning", "p tuning", "p_tuning_v1"), "p_tuning"),
+                **dict.fromkeys(("prompt-tuning", "prompt tuning", "soft_prompt"), "prompt_tuning"),
+                **dict.fromkeys(("prefix-tuning", "prefix tuning", "prefix"), "prefix_tuning"),
+                **dict.fromkeys(("p-tuning-v2", "p-tuning v2", "p_tuning_v2", "ptuning_v2"), "prefix_tuning"),
+            },
+        ),
     ] = key(
         "lora",
         en="Which weights learn: lora = small matrices beside them, oft = small rotations before them, freeze = some "
-        "layers, full = all.",
-        zh="参与训练的权重：lora 为旁路小矩阵，oft 为层前的小旋转，freeze 为部分层，full 为全部。",
+        "layers, full = all, p_tuning, prompt_tuning, prefix_tuning = learned tokens before every row.",
+        zh="参与训练的权重：lora 为旁路小矩阵，oft 为层前的小旋转，freeze 为部分层，"
+        "full 为全部，p_tuning、prompt_tuning、prefix_tuning 为每行之前的可学习词元。",
         commands=ALL,
         starter={"lora": "lora", "freeze": "freeze", "full": "full"},
     )
     lora: Lora = Lora()
     freeze: Freeze = Freeze()
     oft: Oft = Oft()
+    prompts: Prompts = Prompts()
 
     @property
     def adapts(self) -> bool:
@@ -66,4 +81,5 @@ class Method(Section):
     @property
     def sections(self) -> Mapping[str, Section]:
         """The keys of every method that has any, by `finetuning_type`."""
-        return {"lora": self.lora, "freeze": self.freeze, "oft": self.oft}
+        named = {"lora": self.lora, "freeze": self.freeze, "oft": self.oft}
+        return {**named, **dict.fromkeys(sorted(PROMPTS), self.prompts)}

@@ -29,6 +29,44 @@ LETTERS: dict[str, Letter] = {
         zh="`{found}` 的权重为转置存放（Conv1D，如 GPT-2），peft 的 OFT 无法旋转。",
         zh_cure="请设置 `finetuning_type: lora`，或换用其他模型。",
     ),
+    "config.prefix-checkpointing": Letter(
+        en="prefix tuning keeps its prefix in the cache of keys and values, which `gradient_checkpointing` drops.",
+        en_cure="Remove `gradient_checkpointing: true`, or set `finetuning_type: prompt_tuning`.",
+        zh="前缀微调把前缀放在键值缓存中，而 `gradient_checkpointing` 会丢弃该缓存。",
+        zh_cure="请删除 `gradient_checkpointing: true`，或设置 `finetuning_type: prompt_tuning`。",
+    ),
+    "model.prompts-do-not-fit": Letter(
+        en="{found} does not work with a model of the type {type}: {reason}.",
+        en_cure="Set `finetuning_type` to one of: {known}.",
+        zh="{found} 不适用于 {type} 类型的模型：{reason}。",
+        zh_cure="请将 `finetuning_type` 设为以下之一：{known}。",
+    ),
+    "model.prompt-text-empty": Letter(
+        en="the text that the learned tokens begin as has no words.",
+        en_cure="Write some, or leave `prompt_init_text` out.",
+        zh="虚拟词元的初始文字为空。",
+        zh_cure="请填写文字，或去掉 `prompt_init_text`。",
+    ),
+    "model.prompt-text-long": Letter(
+        en="the text that the learned tokens begin as is {words} tokens long; there is room for {tokens}.",
+        en_cure="Set `num_virtual_tokens: {words}`, or shorten `prompt_init_text`.",
+        zh="虚拟词元的初始文字有 {words} 个词元，而只有 {tokens} 个位置。",
+        zh_cure="请设置 `num_virtual_tokens: {words}`，或缩短 `prompt_init_text`。",
+    ),
+    "model.prompts-without-encoder": Letter(
+        en="the learned tokens are there, but not {found}, the network that they were trained through.",
+        en_cure="They can be used and not trained further. Go on from a checkpoint of the run that made them.",
+        zh="虚拟词元存在，但缺少训练它们的网络 {found}。",
+        zh_cure="可以使用但不能继续训练。请从生成它们的训练的检查点继续。",
+    ),
+    "export.prompts-do-not-merge": Letter(
+        en="the adapter is learned tokens before every row; there is no weight that they could be merged into.",
+        en_cure="Use it as it is: `llamafactory-cli chat` and peft open it on its base. For a model without an "
+        "adapter, train with `finetuning_type: lora`.",
+        zh="该适配器是每行之前的可学习词元，没有可以合并的权重。",
+        zh_cure="请直接使用：`llamafactory-cli chat` 与 peft 可在基座上打开。若需要不带适配器的模型，请用 "
+        "`finetuning_type: lora` 训练。",
+    ),
     "model.adapters-do-not-add": Letter(
         en="several adapters are given ({found}), and only LoRA's changes can be added to each other.",
         en_cure="Merge one into the base with `llamafactory-cli export`, then put the next on the result.",

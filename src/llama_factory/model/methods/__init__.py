@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from llama_factory.model.methods import freeze, full, lora, oft
+from llama_factory.model.methods import freeze, full, lora, oft, prompts
 from llama_factory.model.methods.start import Made, Start
 
 if TYPE_CHECKING:
@@ -33,4 +33,12 @@ class Kind(Protocol):
         ...
 
 
-METHODS: Mapping[str, Kind] = {"freeze": freeze, "full": full, "lora": lora, "oft": oft}
+METHODS: Mapping[str, Kind] = {
+    "freeze": freeze,
+    "full": full,
+    "lora": lora,
+    "oft": oft,
+    "p_tuning": prompts.P_TUNING,
+    "prefix_tuning": prompts.PREFIX_TUNING,
+    "prompt_tuning": prompts.PROMPT_TUNING,
+}
