@@ -142,6 +142,7 @@ def a_stream_is_read_as_it_comes(run: Run) -> Iterator[Said]:
         yield Said("config.stream-needs-steps", ("streaming", "max_steps"), {})
     in_turn = mixing.mix_strategy != "concat" and len(data.dataset) > 1
     cannot = (
+        ("cache_frozen_layers", run.model.cache_frozen_layers == "true", "cache_frozen_layers: true"),
         ("val_size", 0 < data.val_size < 1, f"val_size: {data.val_size:g}"),
         ("tokenized_path", data.tokenized_path is not None, "tokenized_path"),
         ("eval_strategy", run.evaluation.eval_strategy == "epoch", "eval_strategy: epoch"),

@@ -13,7 +13,8 @@ It weighs nothing, sums nothing and updates nothing.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
@@ -25,8 +26,10 @@ from llama_factory.errors import InputError, OurFault, ProofError
 from llama_factory.model import attention, proven, upstream
 from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
-from llama_factory.model.layouts import Layout, Supervised, hidden_states, supervised
+from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_states, supervised
 from llama_factory.model.lora import FusedLinear
+from llama_factory.model.methods.names import layers
+from llama_factory.model.prefix import FrozenLayers, RowFile, below
 from llama_factory.model.swap import bare
 from llama_factory.records import Batch
 
@@ -88,6 +91,8 @@ class Policy:
         proof = (proven.table() if table is None else table).get(self._base.config.model_type)
         self._proof = proof or proven.UNPROVEN
         self._head: Frozen | None = None
+        self._below: FrozenLayers | None = None
+        self._below_shown = False
         self._may_pack = _default_kernel(self._base)
         self._sharing = sharing
         self._layout, self._reason = self._choose(layout)
@@ -104,7 +109,11 @@ class Policy:
         if not rows.lengths_R:
             return PolicyOutput(torch.zeros(0, device=self.device, requires_grad=True), rows.index_S)
         with self._precision():
-            logprob_S = self._plain(batch, rows) if self._layout is None else self._chunked(self._layout, rows)
+            if self._layout is None:
+                return PolicyOutput(self._plain(batch, rows), rows.index_S)
+            logprob_S = self._chunked(self._layout, rows)
+            if self._below and self._below.all_read and not self._below_shown and torch.is_grad_enabled():
+                self._show_below(self._layout, rows)
         return PolicyOutput(logprob_S, rows.index_S)
 
     __call__ = forward
@@ -130,6 +139,27 @@ class Policy:
             return 0
         self._head = Frozen(head.weight)
         return lay_out([*layers, self._head], free_bytes)
+
+    def frozen_layers(self) -> int:
+        """How many first layers give the same for a row in every epoch; 0 also where rows take the plain path."""
+        return 0 if self._layout is None or (found := self._find_below()) is None else found.depth
+
+    @property
+    def bytes_a_token(self) -> int:
+        """Of a hidden state, as it is computed."""
+        width: int = self._base.config.get_text_config().hidden_size
+        return width * self.compute_dtype.itemsize
+
+    def keep_frozen_layers(self, file: RowFile) -> None:
+        """From now on, compute what these layers make of a row once, and keep it in `file`.
+
+        The first training batch that is read from the file whole is computed without it as well; where that differs
+        by more than rounding, ProofError.
+        """
+        self._below = self._find_below()
+        if self._below is None:
+            raise OurFault("model.nothing-below", where=type(self._base).__name__)
+        self._below.keep_in(file)
 
     def trainable(self) -> dict[str, nn.Parameter]:
         """What the optimiser may change, by the names of `module.named_parameters()`."""
@@ -159,27 +189,55 @@ class Policy:
         way may round differently in half precision. Returns the mean difference of a log-probability to `plain`.
         Raises InputError where the model does not answer with numbers, ProofError where the ways differ.
         """
-        trained = self.module.training
-        self.module.eval()
-        try:
+        with self._in_evaluation():
             together_S = self.forward(batch).logprob_S
             if not torch.isfinite(together_S).all():
                 format = str(self.compute_dtype).removeprefix("torch.")
                 raise InputError("model.answers-not-finite", where=self._base.name_or_path, format=format)
             alone_S = torch.cat([self.forward(row).logprob_S for row in batch.rows_alone()])
             plain_S = self.plain(batch).logprob_S
-        finally:
-            self.module.train(trained)
         exact = self.compute_dtype == torch.float32
         self._allow(together_S, alone_S, ALLOWED_EXACT if exact else ALLOWED_HALF)
         return self._allow(together_S, plain_S, ALLOWED_EXACT if exact else ALLOWED_HALF_PLAIN)
 
-    def _allow(self, ours_S: Tensor, theirs_S: Tensor, allowed: float) -> float:
+    def _allow(self, ours_S: Tensor, theirs_S: Tensor, allowed: float, letter: str = "model.policy-differs") -> float:
         difference = float((ours_S - theirs_S).abs().mean())
         if not difference <= allowed:
-            kind = self._base.config.model_type
-            raise ProofError("model.policy-differs", type=kind, difference=difference, allowed=allowed)
+            raise ProofError(letter, type=self._base.config.model_type, difference=difference, allowed=allowed)
         return difference
+
+    def _find_below(self) -> FrozenLayers | None:
+        alone = Layout.PACKED if self._layout in PACKING else Layout.ROWS
+        try:
+            name, _ = layers(self._base)
+        except InputError:  # what has no list of layers has none to begin above
+            return None
+        listed = cast("nn.ModuleList", self._base.get_submodule(name))
+        backbone, embedding = upstream.backbone(self._base), self._base.get_input_embeddings()
+        return below(backbone, listed, embedding, alone, self._proof.inputs)
+
+    @torch.no_grad()
+    def _show_below(self, layout: Layout, rows: Supervised) -> None:
+        """What was kept is what would be computed now, with the weights that are there now."""
+        kept, self._below_shown = self._below, True
+        with self._in_evaluation():
+            with_file_S = self._chunked(layout, rows)
+            self._below = None
+            try:
+                without_S = self._chunked(layout, rows)
+            finally:
+                self._below = kept
+        allowed = ALLOWED_EXACT if self.compute_dtype == torch.float32 else ALLOWED_HALF
+        self._allow(with_file_S, without_S, allowed, "model.kept-differs")
+
+    @contextmanager
+    def _in_evaluation(self) -> Iterator[None]:
+        trained = self.module.training
+        self.module.eval()
+        try:
+            yield
+        finally:
+            self.module.train(trained)
 
     def _choose(self, asked: Layout | None) -> tuple[Layout | None, str]:
         """The layout and the reason for it; None is the plain path."""
@@ -201,7 +259,10 @@ class Policy:
     def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
         if layout is Layout.SHARED and self._draws():
             layout = Layout.PACKED
-        hidden_SD = hidden_states(layout, upstream.backbone(self._base), rows, self._proof.inputs)
+        backbone: Backbone = upstream.backbone(self._base)
+        if self._below:
+            backbone, rows = self._below.enter(rows)
+        hidden_SD = hidden_states(layout, backbone, rows, self._proof.inputs)
         head = self._linear_head()
         if head is None:
             logits_SV = self._base.get_output_embeddings()(hidden_SD)

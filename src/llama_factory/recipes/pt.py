@@ -14,6 +14,7 @@ from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.model.locate import locate_for
 from llama_factory.recipes import check
+from llama_factory.recipes.frozen_layers import kept
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
 from llama_factory.recipes.sft import TERM, objective
@@ -65,9 +66,9 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
-    policy.verify(data.sample_batch(rows.train))
-    say(policy.describe())
-    with page:  # written however the training ends
+    with page, kept(bench, policy, rows, source.steps_per_epoch, say, language):  # the page is written in any case
+        policy.verify(data.sample_batch(rows.train))
+        say(policy.describe())
         page.before(policy.module)
         result = trainer.fit(
             policy,

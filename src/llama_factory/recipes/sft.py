@@ -19,6 +19,7 @@ from llama_factory.losses import Term, token_nll
 from llama_factory.model.locate import locate_for
 from llama_factory.model.taught import require_template
 from llama_factory.recipes import check
+from llama_factory.recipes.frozen_layers import kept
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
 from llama_factory.recipes.wiring import (
@@ -77,9 +78,9 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)
-    policy.verify(data.sample_batch(rows.train))
-    say(policy.describe())
-    with page:  # written however the training ends
+    with page, kept(bench, policy, rows, source.steps_per_epoch, say, language):  # the page is written in any case
+        policy.verify(data.sample_batch(rows.train))
+        say(policy.describe())
         page.before(policy.module)
         result = trainer.fit(
             policy,

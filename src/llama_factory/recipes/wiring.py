@@ -218,6 +218,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "disable_shuffling": run.data.disable_shuffling,
         "compute format": bench.precision.compute,
         "fused_layers": run.model.fused_layers,
+        **({} if run.model.cache_frozen_layers == "auto" else {"cache_frozen_layers": run.model.cache_frozen_layers}),
         "master format": bench.precision.master,
     }
     plan = plan_of(run, bench.precision)

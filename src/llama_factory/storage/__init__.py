@@ -18,7 +18,7 @@ from llama_factory.storage.commit import (
     write_stream,
 )
 from llama_factory.storage.digests import cache_folder, digest, file_digest
-from llama_factory.storage.disk import free_bytes, refusal
+from llama_factory.storage.disk import free_bytes, human, refusal
 from llama_factory.storage.lock import Lock
 from llama_factory.storage.manifest import Entry, Manifest, glance, verify
 from llama_factory.storage.numbered import Broken, find_newest, newest_whole, numbered, retain
@@ -36,6 +36,7 @@ __all__ = [
     "find_newest",
     "free_bytes",
     "glance",
+    "human",
     "newest_whole",
     "numbered",
     "publish_files",

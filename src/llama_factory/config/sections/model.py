@@ -123,6 +123,14 @@ class Model(Section):
         zh="训练时使用合并计算的层，各行相同的开头只计算一次；false 则按 peft 与 transformers 的写法逐行完整计算。",
         commands=("train",),
     )
+    cache_frozen_layers: Annotated[Literal["auto", "true", "false"], Choice(("auto", "true", "false"))] = key(
+        "auto",
+        en="Compute once what the layers below the lowest one that learns make of a row, and read it from a file in "
+        "later epochs. auto: where there are some, with fused_layers, from one and a half epochs on.",
+        zh="最低的训练层以下各层对每行的输出只计算一次，后续轮次从文件读取；"
+        "auto 表示存在这样的层、fused_layers 开启且至少训练一轮半时使用。",
+        commands=("train",),
+    )
     infer_dtype: Annotated[
         Literal["auto", "float16", "bfloat16", "float32"],
         Choice(
