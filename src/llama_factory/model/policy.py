@@ -158,7 +158,7 @@ class Policy:
         """
         self._below = self._find_below()
         if self._below is None:
-            raise OurFault("model.nothing-below", where=type(self._base).__name__)
+            raise OurFault("model.nothing-below", type=type(self._base).__name__)
         self._below.keep_in(file)
 
     def trainable(self) -> dict[str, nn.Parameter]:

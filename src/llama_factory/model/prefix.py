@@ -193,7 +193,7 @@ class FrozenLayers:
             hidden_1TD, *more = found if isinstance(found, tuple) else (found,)
             if isinstance(hidden_1TD, Tensor) and hidden_1TD.shape[:-1] == (1, len(ids_T)) and not any(more):
                 return hidden_1TD[0]
-        raise OurFault("model.nothing-below", where=type(self.backbone).__name__)
+        raise OurFault("model.nothing-below", type=type(self.backbone).__name__)
 
     def _leaving(self, at: int, layer: nn.Module) -> nn.Module | None:
         return _Leaves(layer) if at == self.depth - 1 else None

@@ -6,9 +6,9 @@ from llama_factory.errors.letters.letter import Letter
 
 LETTERS: dict[str, Letter] = {
     "model.nothing-below": Letter(
-        en="the output of the frozen layers of {where} was to be kept, but it has none.",
+        en="the output of the frozen layers of {type} was to be kept, but it has none.",
         en_cure="This is a bug of ours. Please report it with the file named below.",
-        zh="要求保存 {where} 冻结层的输出，但没有这样的层。",
+        zh="要求保存 {type} 冻结层的输出，但没有这样的层。",
         zh_cure="这是我们的错误。请附上下方所列文件进行报告。",
     ),
     "model.nothing-to-keep": Letter(
