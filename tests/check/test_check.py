@@ -202,6 +202,13 @@ def test_checkpoints_that_do_not_fit_on_the_disk_are_told(checked, monkeypatch: 
 WRONG_LAYERS: dict[str, dict[str, Any]] = {
     "model.no-such-target": {"lora_target": "q_prj"},
     "model.all-among-others": {"lora_target": "all,q_proj"},
+    "model.pattern-means-nothing": {"lora_target": "(q|v)_proj"},
+    "model.pattern-means-head": {"lora_target": ".*"},
+    "model.broken-pattern": {"lora_target": ".*(q_proj"},
+    "model.pattern-among-others": {"lora_target": ["q_proj", ".*v_proj"]},
+    "model.no-such-module": {"additional_target": "lm_heat"},
+    "model.adapted-and-whole": {"additional_target": "mlp"},
+    "model.no-bias-to-learn": {"lora_bias": "lora_only"},
     "model.freeze-layers": {"finetuning_type": "freeze", "freeze_trainable_layers": 3, "learning_rate": 1e-5},
     "model.oft-block-size": {"finetuning_type": "oft", "oft_block_size": 12},
     "model.no-such-part": {"finetuning_type": "freeze", "freeze_trainable_modules": "mpl", "learning_rate": 1e-5},

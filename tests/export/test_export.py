@@ -7,6 +7,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,6 +252,51 @@ def test_an_adapter_from_elsewhere_is_merged_with_a_notice(tiny_model: Path, tmp
     assert "not made here" in said[0]
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
     assert torch.allclose(logits(again), logits(theirs.eval()), atol=1e-4)
+
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "rslora": {"use_rslora": True},
+    "dora": {"use_dora": True},
+    "dropout": {"lora_dropout": 0.5},
+    "embedding": {"lora_target": "embed_tokens,q_proj"},
+    "whole modules": {"additional_target": "embed_tokens,lm_head,norm"},
+}
+
+
+@pytest.mark.parametrize("given", VARIANTS.values(), ids=VARIANTS)
+@pytest.mark.parametrize("tied", [False, True])
+def test_every_variant_of_lora_merges_into_what_it_was_on_its_base(
+    tiny_model: Path, tmp_path: Path, given: dict[str, Any], tied: bool
+) -> None:
+    base = with_one_embedding(tiny_model, tmp_path / "base") if tied else tiny_model
+    if tied and "embed_tokens" in given.get("lora_target", ""):
+        pytest.skip("refused: an embedding that is the head too takes no LoRA matrices")
+    added = adapter(base, tmp_path / "adapter", **given)
+    moved = load_file(added / adapters.ADAPTER_WEIGHTS)
+    for number, (key, value) in enumerate(sorted(moved.items())):
+        if "lora" not in key or "magnitude" in key or "lora_embedding_A" in key:
+            seed = 7 if key.endswith(("lm_head.weight", "embed_tokens.weight")) and tied else number
+            value += 0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(seed))
+    weights.save(moved, added / adapters.ADAPTER_WEIGHTS)
+    report, _ = export(base, tmp_path / "out", added)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*tie_word_embeddings.*")
+        theirs: Any = PeftModel.from_pretrained(load.load(base, dtype="float32"), str(added)).eval()
+    again: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.allclose(logits(again), logits(theirs), atol=1e-4)
+    assert (again.get_input_embeddings().weight is again.get_output_embeddings().weight) is tied
+    assert set(weights.entries(tmp_path / "out")) == set(weights.entries(base))
+    assert report.changed >= 2
+
+
+def with_one_embedding(model: Path, folder: Path) -> Path:
+    shutil.copytree(model, folder)
+    held = load_file(folder / weights.SINGLE)
+    del held["lm_head.weight"]
+    weights.save(held, folder / weights.SINGLE)
+    said = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(said | {"tie_word_embeddings": True}))
+    return folder
 
 
 # ---- what is refused, and what is left then

@@ -25,6 +25,9 @@ ADAPTERS: dict[str, dict[str, Any]] = {
     "p_tuning": {"finetuning_type": "P-Tuning", "num_virtual_tokens": 4, "learning_rate": 3e-3, **EACH},
     "prompt_tuning": {"finetuning_type": "prompt_tuning", "prompt_init_text": "Colours:", "learning_rate": 0.1, **EACH},
     "prefix_tuning": {"finetuning_type": "prefix_tuning", "num_virtual_tokens": 4, "learning_rate": 1e-2, **EACH},
+    "rslora and lora+": {"use_rslora": True, "lora_rank": 4, "loraplus_lr_ratio": 4, **EACH},
+    "dora": {"finetuning_type": "dora", "lora_rank": 4, "lora_target": ".*(q|v|down)_proj", **EACH},
+    "with its embedding": {"lora_rank": 4, "additional_target": "embed_tokens", **EACH},
 }
 
 

@@ -118,7 +118,7 @@ def test_one_layer_can_be_named_in_full(tiny_model: Path) -> None:
 
 
 def test_a_target_that_is_no_linear_layer_is_refused_with_the_real_names(tiny_model: Path) -> None:
-    for target, id in (("q_prj", "model.no-such-target"), ("embed_tokens", "model.no-such-target")):
+    for target, id in (("q_prj", "model.no-such-target"), ("input_layernorm", "model.no-such-target")):
         with pytest.raises(InputError) as caught:
             attach(load.load(tiny_model, dtype="float32"), tiny_model, lora_target=target)
         assert caught.value.id == id
@@ -318,7 +318,9 @@ BROKEN = {
     "configuration broken": (lambda f: (f / adapters.ADAPTER_CONFIG).write_text("{"), "model.broken-config"),
     "note broken": (lambda f: (f / fingerprint.NOTE).write_text("{"), "model.broken-note"),
     "another kind": (lambda f: edit(f, peft_type="IA3"), "model.adapter-kind"),
-    "whole modules": (lambda f: edit(f, modules_to_save=["lm_head"]), "model.adapter-with-whole-modules"),
+    "single tokens": (lambda f: edit(f, trainable_token_indices=[3]), "model.adapter-with-whole-modules"),
+    "a whole module that is not there": (lambda f: edit(f, modules_to_save=["lm_head"]), "model.adapter-does-not-fit"),
+    "out of another base": (lambda f: edit(f, init_lora_weights="pissa_niter_4"), "model.adapter-on-changed-base"),
     "another rank": (lambda f: edit(f, r=16), "model.adapter-does-not-fit"),
     "fewer targets": (lambda f: edit(f, target_modules=["q_proj"]), "model.adapter-does-not-fit"),
     "more targets": (lambda f: edit(f, target_modules=[*LINEAR, "lm_head"]), "model.adapter-does-not-fit"),

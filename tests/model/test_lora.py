@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import weakref
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +11,8 @@ from lora_cases import assert_same, drawn, run, teach
 from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 
+from llama_factory.config.sections.adapters import Lora
+from llama_factory.config.sections.method import Method
 from llama_factory.model import adapters, gated, lora, norm, upstream
 from llama_factory.model.frozen import Frozen
 from llama_factory.model.lora import Adapted, FusedLinear
@@ -176,11 +177,7 @@ def test_a_model_with_a_layer_that_is_more_than_linear_is_built_by_peft():
 @pytest.mark.parametrize("fused", [True, False])
 def test_whoever_attaches_decides(fused):
     model = tiny_model("llama")
-    settings = SimpleNamespace(
-        lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0
-    )  # fmt: skip
-    method = SimpleNamespace(finetuning_type="lora", lora=settings)
-    adapters.attach(model, method, Start("float32", 0, fused))
+    adapters.attach(model, Method(lora=Lora(lora_rank=2)), Start("float32", 0, fused))
     assert any(isinstance(module, lora.FusedLinear) for module in model.modules()) is fused
 
 
@@ -192,8 +189,7 @@ def test_a_whole_model_learns_the_same_from_both(checkpointing, kind, more):
     gradients = []
     for fused in (True, False):
         model = tiny_model(kind).train()
-        settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0)
-        adapters.attach(model, SimpleNamespace(finetuning_type="lora", lora=settings), Start("float32", 0, fused))
+        adapters.attach(model, Method(lora=Lora(lora_rank=2)), Start("float32", 0, fused))
         for number, (name, value) in enumerate(model.named_parameters()):
             if "lora_B" in name:
                 value.data = 0.1 * drawn(*value.shape, seed=number, dtype=torch.float32)
@@ -399,8 +395,7 @@ def test_layers_that_cannot_read_the_same_are_right():
 )
 def test_each_attention_of_which_all_three_are_adapted_is_a_group(targets, groups):
     model = tiny_model("llama")
-    settings = SimpleNamespace(lora_target=targets, lora_rank=2, alpha=4, lora_dropout=0.0)
-    method = SimpleNamespace(finetuning_type="lora", lora=settings)
+    method = Method(lora=Lora(lora_target=targets, lora_rank=2))
     adapters.attach(model, method, Start("float32", 0, True))
     assert lora.join(model) == groups
     found = [module.together for module in model.modules() if isinstance(module, FusedLinear)]
@@ -410,8 +405,7 @@ def test_each_attention_of_which_all_three_are_adapted_is_a_group(targets, group
 
 def test_layers_that_peft_built_form_no_group():
     model = tiny_model("llama")
-    settings = SimpleNamespace(lora_target=("all",), lora_rank=2, alpha=4, lora_dropout=0.0)
-    method = SimpleNamespace(finetuning_type="lora", lora=settings)
+    method = Method(lora=Lora(lora_rank=2))
     adapters.attach(model, method, Start("float32", 0))
     assert lora.join(model) == 0
 

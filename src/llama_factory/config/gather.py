@@ -39,6 +39,7 @@ from llama_factory.config.vocabulary import (
     PRECISIONS,
     REASON_OF,
     TRANSLATED,
+    TWO_IN_ONE,
     asks_for_nothing,
 )
 from llama_factory.config.words import read_words
@@ -128,7 +129,9 @@ class Layer:
         elif name in TRANSLATED:
             self._translate(entry, spelled)
         elif (key := ALIASES.get(name, name)) in leaves(Run) or key in FEATURE_OF or key in REASON_OF:
-            self._claim(Claim(key, spelled, value, value, entry.where))
+            meant = TWO_IN_ONE.get((key, value.strip().lower()), {}) if isinstance(value, str) else {}
+            for one, said in (meant or {key: value}).items():
+                self._claim(Claim(one, spelled, said, value, entry.where))
         else:
             self.problems.append(unknown(spelled, entry.where))
 
@@ -264,7 +267,7 @@ def _notices(claim: Claim) -> list[Finding]:
         return [] if is_null(claim.value) else [idle]
     if claim.spelled in ALIASES:
         return [Finding("config.alias", "note", claim.where, {"found": claim.spelled, "key": claim.key})]
-    if claim.spelled in TRANSLATED:
+    if claim.spelled in TRANSLATED or (claim.spelled in leaves(Run) and claim.spelled != claim.key):
         values = {"found": f"{claim.spelled}: {_word(claim.said)}", "key": f"{claim.key}: {_word(claim.value)}"}
         return [Finding("config.alias", "note", claim.where, values)]
     return []

@@ -218,6 +218,18 @@ def learned_prompts_fit(run: Run) -> Iterator[Said]:
             yield _unused(key, "finetuning_type", kind)
 
 
+def lora_fits(run: Run) -> Iterator[Said]:
+    lora = run.method.lora
+    if run.method.finetuning_type != "lora":
+        return
+    default = type(lora).model_fields["loraplus_lr_embedding"].default
+    if lora.loraplus_lr_embedding != default:
+        if lora.loraplus_lr_ratio is None:
+            yield _unused("loraplus_lr_embedding", "loraplus_lr_ratio", "null")
+        elif lora.lora_target == ("all",):
+            yield _unused("loraplus_lr_embedding", "lora_target", "all")
+
+
 def answers_can_be_drawn(run: Run) -> Iterator[Said]:
     generation = run.generation
     if generation.do_sample and generation.temperature == 0:
@@ -271,6 +283,7 @@ RULES: tuple[Rule, ...] = (
     one_warmup,
     method_fits,
     learned_prompts_fit,
+    lora_fits,
     answers_can_be_drawn,
     weights_are_safetensors,
     folders_differ,

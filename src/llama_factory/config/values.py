@@ -28,6 +28,7 @@ _TRUE = frozenset({"true", "yes", "on", "y", "1"})
 _FALSE = frozenset({"false", "no", "off", "n", "0"})
 _NULL = frozenset({"", "~", "null", "none"})
 _LONGEST_NUMBER = 64
+_IN_PATTERNS = frozenset("*+?()[]{}|^$\\")
 
 
 class Plain(str):
@@ -46,6 +47,11 @@ class NotBuiltError(ValueError):
 
 def is_null(value: object) -> bool:
     return value is None or (isinstance(value, Plain) and value.strip().lower() in _NULL)
+
+
+def is_pattern(text: str) -> bool:
+    """Whether a text is a regular expression rather than names: it has a sign that no layer's name has."""
+    return not _IN_PATTERNS.isdisjoint(text)
 
 
 def as_bool(value: object) -> bool:
@@ -319,11 +325,15 @@ class Choice(Reader):
 
 @dataclass(frozen=True, eq=False)
 class Names(Reader):
-    """Several names: a YAML list, or one text with commas. With `words`, only these."""
+    """Several names: a YAML list, or one text with commas. With `words`, only these.
+
+    patterns: a text that is a regular expression is one name, commas and all.
+    """
 
     words: tuple[str, ...] = ()
     planned: tuple[str, ...] = ()
     paths: bool = False
+    patterns: bool = False
 
     @property
     def text(self) -> str:
@@ -341,8 +351,10 @@ class Names(Reader):
         return self.read(value)
 
     def read(self, value: object) -> tuple[str, ...]:
-        if isinstance(value, str):
-            parts: list[object] = list(as_text(value).split(","))
+        if isinstance(value, str) and self.patterns and is_pattern(value):
+            parts: list[object] = [value]
+        elif isinstance(value, str):
+            parts = list(as_text(value).split(","))
         elif isinstance(value, (list, tuple)):
             parts = list(value)
         else:

@@ -32,6 +32,7 @@ ALIASES: Mapping[str, str] = {
     "lora_r": "lora_rank",
     "lora_modules": "lora_target",
     "lora_target_modules": "lora_target",
+    "modules_to_save": "additional_target",
     "num_layer_trainable": "freeze_trainable_layers",
     "name_module_trainable": "freeze_trainable_modules",
     "pre_seq_len": "num_virtual_tokens",
@@ -100,6 +101,11 @@ TRANSLATED: Mapping[str, tuple[str, Translation]] = {
 }
 """Another name and another way to say the value: what the value is, and the keys that it stands for."""
 
+TWO_IN_ONE: Mapping[tuple[str, str], Mapping[str, Any]] = {
+    ("finetuning_type", "dora"): {"finetuning_type": "lora", "use_dora": True},
+}
+"""A key and a word for it that stand for the values of several keys."""
+
 GROUPS = frozenset({
     "training_arguments", "training_args", "model_arguments", "model_args", "data_arguments", "data_args",
     "finetuning_arguments", "finetuning_args", "generating_arguments", "generating_args", "generation_args",
@@ -155,9 +161,7 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "moe_aux_loss_coef": (0,), "upcast_layernorm": NO, "upcast_lmhead_output": NO, "use_unsloth": NO,
     },
     "config.planned-adapters": {
-        "additional_target": (), "modules_to_save": (), "adapter_folder": (), "create_new_adapter": NO,
-        "loraplus_lr_ratio": (), "loraplus_lr_embedding": (1e-6,), "use_rslora": NO, "use_dora": NO,
-        "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO, "lora_bias": ("none",),
+        "adapter_folder": (), "create_new_adapter": NO, "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO,
         "use_llama_pro": NO,
     },
     "config.planned-preferences": {

@@ -1,9 +1,9 @@
 """Adapters melt into their base, and the result is written under the base's own names.
 
-In: a module in float32 with LoRA or OFT on it. Out: the same module without, W + scaling * B @ A or W R in the place
-of W, and
-weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once,
-when it is written; a weight that no adapter touched leaves with the very bits that it came with.
+In: a module in float32 with LoRA or OFT on it. Out: the same module without, W + scaling * B @ A (for DoRA, with each
+row brought to its length) or W R in the place of W, modules that were trained whole in the place of the base's, and
+weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once, when
+it is written; a weight that no adapter touched leaves with the very bits that it came with.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import weights
+from llama_factory.model import weights, whole
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
 def adapted(model: nn.Module) -> dict[str, Any]:
-    """The layers that carry an adapter, by name."""
+    """By name: the layers that carry an adapter, and the modules that were trained whole."""
     from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
 
-    return {name: module for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)}
+    kinds = (BaseTunerLayer, ModulesToSaveWrapper)
+    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
 
 
 def is_zero(layers: Mapping[str, Any]) -> bool:
@@ -32,24 +34,46 @@ def is_zero(layers: Mapping[str, Any]) -> bool:
 
 
 def _changes(layer: Any) -> bool:
+    import torch
     from peft.tuners.lora import LoraLayer
+    from peft.utils import ModulesToSaveWrapper
 
+    if isinstance(layer, ModulesToSaveWrapper):
+        own, base = whole.trained(layer).state_dict(), layer.original_module.state_dict()
+        return any(not torch.equal(own[name], base[name]) for name in base)
     if not isinstance(layer, LoraLayer):
         return any(bool(rotation.weight.any()) for rotation in layer.oft_R.values())
     pairs = [(layer.lora_A[name].weight, layer.lora_B[name].weight) for name in layer.lora_A]
-    return any(bool(a.any()) and bool(b.any()) for a, b in pairs)
+    pairs += [(layer.lora_embedding_A[name], layer.lora_embedding_B[name]) for name in layer.lora_embedding_A]
+    biases = [half.bias for half in layer.lora_B.values() if half.bias is not None]
+    return any(bool(a.any()) and bool(b.any()) for a, b in pairs) or any(bool(bias.any()) for bias in biases)
 
 
 def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:
     """Merge, with peft's own arithmetic, and take the adapters off. Returns the names of the weights changed."""
+    from peft.tuners.lora import LoraLayer
+    from peft.utils import ModulesToSaveWrapper
+
+    changed: list[str] = []
     for name, layer in layers.items():
-        try:
-            layer.merge(safe_merge=True)
-        except ValueError as error:
-            raise ProofError("export.not-finite", where=name) from error
+        if isinstance(layer, ModulesToSaveWrapper):
+            plain, parts = whole.trained(layer), [part for part, _ in layer.original_module.named_parameters()]
+        else:
+            biased = isinstance(layer, LoraLayer) and any(layer.lora_bias.values())
+            plain, parts = _merged(name, layer), ["weight", "bias"] if biased else ["weight"]
         parent, _, last = name.rpartition(".")
-        setattr(model.get_submodule(parent), last, layer.get_base_layer())
-    return tuple(f"{name}.weight" for name in layers)
+        setattr(model.get_submodule(parent), last, plain)
+        changed += [f"{name}.{part}" for part in parts]
+    own = dict(model.named_parameters())  # of two names of one weight only the first
+    return tuple(name for name in changed if name in own)
+
+
+def _merged(name: str, layer: Any) -> nn.Module:
+    try:
+        layer.merge(safe_merge=True)
+    except ValueError as error:
+        raise ProofError("export.not-finite", where=name) from error
+    return cast("nn.Module", layer.get_base_layer())
 
 
 def dtypes_of(base: Path, infer_dtype: str) -> dict[str, str]:

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
+PREFIX = "base_model.model."
+"""Of every key in peft's files."""
+CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Starts of LoRA for which peft takes the adapter out of the base: saved as they are, they need that other base."""
 
 OPENED: Mapping[str, str] = {
     "LORA": "LoraConfig",
@@ -64,7 +68,9 @@ def attach(model: nn.Module, method: Method, start: Start) -> Attached:
     """Make trainable what `method` (`run.method`) asks for; the rest is frozen."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
+    training = model.training
     made = METHODS[method.finetuning_type].attach(model, method, start)
+    made.module.train(training)  # new parts, such as dropout, in the mode of the rest
     return _counted(made.module, method.finetuning_type, made.said)
 
 
@@ -99,6 +105,7 @@ def open(
         raise InputError("model.one-adapter-to-train", where="adapter_name_or_path", count=len(listed))
     said: list[Finding] = []
     configs = [_config(folder, said) for folder in listed]
+    _one_brings_whole_modules(listed, configs)
     for folder in listed:
         said += check_base(folder, base_folder)
     if len(configs) == 1 and configs[0].is_prompt_learning:
@@ -111,6 +118,7 @@ def open(
 def switched_off(model: nn.Module) -> Iterator[None]:
     """The module as if it had no adapters, for as long as the block lasts; then all is as it was."""
     from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils import ModulesToSaveWrapper
 
     if prompt_learning(model):
         around = cast(Any, model)
@@ -120,7 +128,8 @@ def switched_off(model: nn.Module) -> Iterator[None]:
         finally:
             around.off = False
         return
-    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer) and not layer.disable_adapters]
+    kinds = (BaseTunerLayer, ModulesToSaveWrapper)
+    layers = [layer for layer in model.modules() if isinstance(layer, kinds) and not layer.disable_adapters]
     learned = [(value, value.requires_grad) for value in model.parameters()]
     try:
         for layer in layers:
@@ -135,15 +144,12 @@ def switched_off(model: nn.Module) -> Iterator[None]:
 
 def put_back(model: nn.Module, folder: Path) -> None:
     """The values of the adapter in `folder` into the adapter that `model` was trained with."""
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
     if prompt_learning(model):
         from llama_factory.model.prompted import Prompted, put
 
         put(cast(Prompted, model), folder, ADAPTER_WEIGHTS)
         return
-    set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name="default")
+    _load(model, folder, "default")
 
 
 def prompt_learning(model: nn.Module) -> bool:
@@ -200,9 +206,11 @@ def _config(folder: Path, said: list[Finding]) -> PeftConfig:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
     if kind not in OPENED:
         raise InputError("model.adapter-kind", where=folder, found=kind, known=", ".join(OPENED))
-    whole = [name for name in ("modules_to_save", "trainable_token_indices") if given.get(name)]
-    if whole:
-        raise InputError("model.adapter-with-whole-modules", where=folder, found=", ".join(whole))
+    if given.get("trainable_token_indices"):
+        raise InputError("model.adapter-with-whole-modules", where=folder, found="trainable_token_indices")
+    begun = str(given.get("init_lora_weights", True)).lower()
+    if begun.startswith(CHANGE_THE_BASE):
+        raise InputError("model.adapter-on-changed-base", where=folder, found=begun)
     config_class = getattr(peft, OPENED[kind])
     known = {name for name in given if name in config_class.__dataclass_fields__}
     newer = sorted(name for name in set(given) - known if given[name])
@@ -233,12 +241,19 @@ def _prompted(model: nn.Module, folder: Path, config: PeftConfig, trainable: boo
     return module
 
 
+def _one_brings_whole_modules(folders: Sequence[Path], configs: Sequence[PeftConfig]) -> None:
+    """Changes of LoRA add up; a module that was trained whole stands in the place of the base's, or of another's."""
+    listed = zip(folders, configs, strict=True)
+    bringing = [folder for folder, config in listed if getattr(config, "modules_to_save", None)]
+    if bringing and len(folders) > 1:
+        raise InputError("model.whole-modules-do-not-add", where=bringing[0], count=len(folders))
+
+
 def _inject(
     model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftConfig], trainable: bool, fused: bool
 ) -> None:
     """Each adapter under a name of its own, all of them active: their changes add up."""
-    from peft import LoraConfig, OFTConfig, inject_adapter_in_model, set_peft_model_state_dict
-    from safetensors.torch import load_file
+    from peft import LoraConfig, OFTConfig, inject_adapter_in_model
 
     from llama_factory.model import lora
     from llama_factory.model.methods import oft
@@ -256,7 +271,7 @@ def _inject(
                 # A second adapter beside the first is what was asked for.
                 warnings.filterwarnings("ignore", message="Already found a `peft_config`")
                 inject_adapter_in_model(config, cast(Any, model), adapter_name=name)
-            result = set_peft_model_state_dict(model, load_file(folder / ADAPTER_WEIGHTS), adapter_name=name)
+            result = _load(model, folder, name)
         except (ValueError, RuntimeError, KeyError) as error:
             raise InputError("model.adapter-does-not-fit", where=folder, found=brief(error)) from error
         if isinstance(config, OFTConfig):
@@ -272,6 +287,22 @@ def _inject(
     for parameter_name, parameter in model.named_parameters():
         learns = trainable and any(part in parameter_name for part in LEARNS)
         parameter.requires_grad_(learns)
+    model.train(model.training)  # new parts, such as dropout, in the mode of the rest
+
+
+def _load(model: nn.Module, folder: Path, name: str) -> Any:
+    """The values of the folder into the adapter of that name. Returns the names that were missing or unknown.
+
+    A model that is not wrapped by peft has names without peft's prefix, and modules that were trained whole are only
+    found by those.
+    """
+    from peft import PeftModel, set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    values = load_file(folder / ADAPTER_WEIGHTS)
+    if not isinstance(model, PeftModel):
+        values = {key.removeprefix(PREFIX): value for key, value in values.items()}
+    return set_peft_model_state_dict(model, values, adapter_name=name)
 
 
 def _counted(model: nn.Module, kind: str, said: list[Finding]) -> Attached:

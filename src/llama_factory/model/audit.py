@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llama_factory.config.sections.method import PROMPTS
+from llama_factory.config.values import is_pattern
 from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load, weights
 from llama_factory.model.methods.prompts import TOKENS as DEFAULT_TOKENS
@@ -25,6 +26,7 @@ from llama_factory.storage import free_bytes
 
 if TYPE_CHECKING:
     from llama_factory.config import Run
+    from llama_factory.config.sections.adapters import Lora
 
 WINDOW = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_length", "seq_length")
 """Under one of these names a model's configuration says how many tokens it was trained to see."""
@@ -73,8 +75,7 @@ def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
 def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, Any]) -> int:
     """How many weights will be trained, by the shapes alone; extra modules of `freeze` are not counted."""
     if run.method.finetuning_type == "lora":
-        rank, targets = run.method.lora.lora_rank, run.method.lora.lora_target
-        return sum(rank * sum(entry.shape) for entry in entries if _takes_lora(entry, targets))
+        return _lora_count(run.method.lora, entries)
     if run.method.finetuning_type == "oft":
         oft = run.method.oft
         shapes = [entry.shape for entry in entries if _takes_lora(entry, oft.oft_target)]
@@ -107,17 +108,26 @@ def _rotations(width: int, blocks: int, size: int) -> int:
     return blocks * size * (size - 1) // 2
 
 
+def _lora_count(lora: Lora, entries: list[weights.Entry]) -> int:
+    adapted = [entry for entry in entries if _takes_lora(entry, lora.lora_target)]
+    lengths = sum(entry.shape[0] for entry in adapted) if lora.use_dora else 0
+    inside = [entry for entry in entries if any(f".{word}." in f".{entry.key}" for word in lora.additional_target)]
+    return lora.lora_rank * sum(sum(entry.shape) for entry in adapted) + lengths + sum(one.elements for one in inside)
+
+
 def _takes_lora(entry: weights.Entry, targets: tuple[str, ...]) -> bool:
     if len(entry.shape) != 2 or not entry.key.endswith(".weight"):
         return False
     if "all" in targets:
         return not any(part in entry.key for part in NO_LORA)
     name = entry.key.removesuffix(".weight")
+    if is_pattern(targets[0]):
+        return bool(re.fullmatch(targets[0], name))
     return any(name == target or name.endswith(f".{target}") for target in targets)
 
 
 def audit_method(run: Run, folder: Path) -> list[Finding]:
-    """Layers that `lora_target` or a `freeze_...` key names and the model does not have.
+    """Layers that a key of LoRA or of freeze names and the model does not have.
 
     The names in the files answer for the usual ones. Only where they do not, the model is built without its weights
     and asked, which loads torch.
@@ -138,7 +148,9 @@ def _names_are_known(run: Run, folder: Path) -> bool:
     method, entries = run.method, weights.entries(folder).values()
     if method.finetuning_type == "lora":
         layers = [one for one in entries if not any(part in one.key for part in NO_LORA)]
-        targets = method.lora.lora_target
+        lora, targets = method.lora, method.lora.lora_target
+        if lora.additional_target or lora.lora_bias != "none" or any(map(is_pattern, targets)):
+            return False
         return targets == ("all",) or all(
             word != "all" and any(_takes_lora(one, (word,)) for one in layers) for word in targets
         )

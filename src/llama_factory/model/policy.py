@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault, ProofError
-from llama_factory.model import attention, proven, upstream
+from llama_factory.model import attention, proven, upstream, whole
 from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_states, supervised
@@ -281,7 +281,7 @@ class Policy:
 
     def _linear_head(self) -> nn.Linear | None:
         """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""
-        head = self._base.get_output_embeddings()
+        head = whole.at_work(self._base.get_output_embeddings())
         return head if type(head) is nn.Linear and bare(head) else None
 
     def _plain(self, batch: Batch, rows: Supervised) -> Tensor:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from llama_factory.config import Run
     from llama_factory.model.prompted import Prompted
 
+ADAPTER = "default"
+"""What peft calls the adapter that is trained."""
 SHARD_BYTES = 5 * weights.GB
 NOT_THE_MODEL = (
     *weights.PICKLES, ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json", ".lock", ".metadata"
@@ -64,18 +66,12 @@ def trained_files(
 
 
 def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder: Path) -> None:
-    import torch
-
-    name = "default"
-    tensors = {}
     if adapters.prompt_learning(module):
         tensors = _tokens(cast("Prompted", module), masters, folder)
-    for key, parameter in () if tensors else module.named_parameters():
-        if parameter.requires_grad:
-            value = masters.get(key, parameter).detach().to("cpu", torch.float32)
-            tensors[_file_key(key, name)] = value.contiguous().clone()
+    else:
+        tensors = _adapter_tensors(module, masters)
     weights.save(tensors, folder / adapters.ADAPTER_WEIGHTS)
-    config = cast(Any, module).peft_config[name].to_dict()
+    config = cast(Any, module).peft_config[ADAPTER].to_dict()
     config |= {
         "base_model_name_or_path": run.model.model_name_or_path,
         "revision": run.model.model_revision,
@@ -100,9 +96,21 @@ def _tokens(module: Prompted, masters: Mapping[str, Tensor], folder: Path) -> di
     return {"prompt_embeddings": module.tokens}
 
 
-def _file_key(name: str, adapter: str) -> str:
-    """`model.x.lora_A.default.weight` in the module is `base_model.model.model.x.lora_A.weight` in peft's files."""
-    return "base_model.model." + name.replace(f".{adapter}.", ".", 1)
+def _adapter_tensors(module: nn.Module, masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What peft would write, in fp32 and with the masters in the place of the weights that were computed with.
+
+    `model.x.lora_A.default.weight` in the module is `base_model.model.model.x.lora_A.weight` in peft's files. A tensor
+    with two names, such as an embedding that is the head too, is written under both.
+    """
+    import torch
+    from peft import get_peft_model_state_dict
+
+    own = module.named_parameters(remove_duplicate=False)
+    trained = {id(value): masters[name] for name, value in module.named_parameters() if name in masters}
+    state = {name: trained.get(id(value), value) for name, value in own}
+    found = get_peft_model_state_dict(module, state, adapter_name=ADAPTER, save_embedding_layers=False)
+    values = {key: value.detach().to("cpu", torch.float32).contiguous().clone() for key, value in found.items()}
+    return {adapters.PREFIX + key.removeprefix(adapters.PREFIX): value for key, value in values.items()}
 
 
 def _plain(value: Any) -> Any:

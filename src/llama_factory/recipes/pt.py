@@ -74,7 +74,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
             policy,
             source,
             objective,
-            plan_of(run, bench.precision),
+            plan_of(run, bench.precision, policy),
             observers=[*observers_of(run, bench.output, say, language), page],
             checkpoints=checkpoints,
             evaluate=trainer.with_perplexity(judge_of(run, policy, objective, rows)),

@@ -86,7 +86,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
             policy,
             source,
             objective,
-            plan_of(run, bench.precision),
+            plan_of(run, bench.precision, policy),
             observers=[*observers_of(run, bench.output, say, language), page],
             checkpoints=checkpoints,
             evaluate=judge_of(run, policy, objective, rows),

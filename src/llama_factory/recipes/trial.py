@@ -167,7 +167,7 @@ def _fit(bench: Bench, rows: Prepared, policy: Policy, step: Step, heard: _Heard
             policy,
             _Once(step),
             objective,
-            _one_step(plan_of(bench.run, bench.precision)),
+            _one_step(plan_of(bench.run, bench.precision, policy)),
             observers=[heard],
             evaluate=measure,
             origin=lambda row: str(rows.train.origin(row)),

@@ -88,7 +88,8 @@ def source_of(run: Run, rows: Prepared, term: str) -> data.StepSource | data.Str
     )
 
 
-def plan_of(run: Run, precision: Precision) -> FitPlan:
+def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> FitPlan:
+    """policy: what is trained, where it is known already; some of it may learn at a rate of its own."""
     training, optimizer, schedule = run.training, run.training.optimizer, run.training.schedule
     best = run.evaluation.best
     return FitPlan(
@@ -104,6 +105,7 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
         adam_epsilon=optimizer.adam_epsilon,
         max_grad_norm=optimizer.max_grad_norm,
         skip_bad_batch=training.skip_bad_batch,
+        rate_factors={} if policy is None else _rate_factors(run, policy),
         lr_scheduler_type=schedule.lr_scheduler_type,
         warmup_ratio=schedule.warmup_ratio,
         warmup_steps=schedule.warmup_steps,
@@ -118,6 +120,14 @@ def plan_of(run: Run, precision: Precision) -> FitPlan:
         metric_for_best_model=best.metric_for_best_model,
         greater_is_better=bool(best.greater_is_better),
     )
+
+
+def _rate_factors(run: Run, policy: Policy) -> Mapping[str, float]:
+    from llama_factory.model.methods import lora
+
+    if run.method.finetuning_type != "lora":
+        return {}
+    return lora.rate_factors(policy.module, run.method.lora, run.training.optimizer.learning_rate)
 
 
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:

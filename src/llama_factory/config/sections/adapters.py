@@ -5,10 +5,13 @@ What it deliberately does not do: know the model's layers. `lora_target` is chec
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from llama_factory.config.keys import Section, key
-from llama_factory.config.values import Names, Number, Whole
+from llama_factory.config.values import Choice, Flag, Names, Number, Whole
+
+BIASES = {"false": "none", "true": "lora_only"}
+"""What peft's own switch of that name says."""
 
 
 class Lora(Section):
@@ -31,11 +34,42 @@ class Lora(Section):
         en="Share of LoRA's inputs that is dropped at random while training.",
         zh="训练时随机丢弃的 LoRA 输入比例。",
     )
-    lora_target: Annotated[tuple[str, ...], Names()] = key(
+    lora_target: Annotated[tuple[str, ...], Names(patterns=True)] = key(
         ("all",),
-        en="Names of the layers that get LoRA matrices. all = every linear layer but the head.",
-        zh="加 LoRA 矩阵的层名；all 表示除输出头外的所有线性层。",
+        en="Names of the layers that get LoRA matrices, or one regular expression that their whole names match. "
+        "all = every linear layer but the head.",
+        zh="加 LoRA 矩阵的层名，或一个与完整层名匹配的正则表达式；all 表示除输出头外的所有线性层。",
         starter={"lora": "all"},
+    )
+    additional_target: Annotated[tuple[str, ...], Names()] = key(
+        (),
+        en="Names of modules beside LoRA that learn whole and are saved with it: embed_tokens, lm_head, norms ...",
+        zh="除 LoRA 外完整训练并一同保存的模块名：embed_tokens、lm_head、归一化层等。",
+    )
+    lora_bias: Annotated[Literal["none", "lora_only"], Choice(("none", "lora_only"), also=BIASES)] = key(
+        "none",
+        en="lora_only = the bias of every layer with LoRA matrices learns too; each of them must have one.",
+        zh="lora_only 表示带 LoRA 矩阵的层的偏置也参与训练，这些层都必须有偏置。",
+    )
+    use_rslora: Annotated[bool, Flag()] = key(
+        False,
+        en="Scale LoRA's update by lora_alpha / sqrt(lora_rank), so that large ranks learn as fast as small ones.",
+        zh="LoRA 更新量按 lora_alpha / sqrt(lora_rank) 缩放，使大秩与小秩学得一样快。",
+    )
+    use_dora: Annotated[bool, Flag()] = key(
+        False,
+        en="Weights in length and direction: LoRA turns the direction, a number for each output sets the length.",
+        zh="将权重分解为长度与方向：LoRA 改变方向，每个输出另有一个数决定长度。",
+    )
+    loraplus_lr_ratio: Annotated[float | None, Number(above=0)] = key(
+        None,
+        en="LoRA's second matrix (B) learns at so many times the learning rate (LoRA+).",
+        zh="LoRA 第二个矩阵（B）的学习率是基础学习率的倍数（LoRA+）。",
+    )
+    loraplus_lr_embedding: Annotated[float, Number(above=0, below=1)] = key(
+        1e-6,
+        en="With loraplus_lr_ratio: the learning rate of LoRA matrices on an embedding.",
+        zh="使用 loraplus_lr_ratio 时，嵌入层上 LoRA 矩阵的学习率。",
     )
 
     @property

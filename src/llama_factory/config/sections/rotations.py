@@ -26,7 +26,7 @@ class Oft(Section):
         en="Width of one OFT block; it must divide the input width of every layer it is put on.",
         zh="每个 OFT 块的宽度；必须整除所作用各层的输入宽度。",
     )
-    oft_target: Annotated[tuple[str, ...], Names()] = key(
+    oft_target: Annotated[tuple[str, ...], Names(patterns=True)] = key(
         ("all",),
         en="Names of the layers whose input is turned. all = every linear layer but the head.",
         zh="输入被旋转的层名；all 表示除输出头外的所有线性层。",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from llama_factory.errors.letters import (
+    adapters,
     apps,
     commands,
     config,
@@ -31,6 +32,7 @@ from llama_factory.errors.letters.letter import Letter
 __all__ = ["LETTERS", "Letter"]
 
 LETTERS: Mapping[str, Letter] = {
+    **adapters.LETTERS,
     **apps.LETTERS,
     **commands.LETTERS,
     **config.LETTERS,

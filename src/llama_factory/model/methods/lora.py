@@ -1,104 +1,136 @@
-"""LoRA: small matrices beside frozen linear layers, put there by peft.
+"""LoRA and its variants: small matrices beside frozen linear layers, put there by peft.
 
 In: a loaded model and the keys of LoRA. Out: the same model with adapters in it that change nothing yet. The layers
-that compute an adapter and its layer in one piece stand in `model/lora.py`. Merging is `export`'s.
+that compute an adapter and its layer in one piece stand in `model/lora.py`; which layers are meant is found in
+`targets`. Merging is `export`'s.
+
+LoRA (arXiv 2106.09685): y = W x + s B A x with s = alpha / r; rsLoRA (arXiv 2312.03732): s = alpha / sqrt(r);
+DoRA (arXiv 2402.09353): a number for each output is the length of that row of W + s B A; LoRA+ (arXiv 2402.12354):
+B learns faster than A.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from llama_factory.errors import InputError, nearest
-from llama_factory.model.methods.names import (
-    head_name,
-    is_conv1d,
-    is_tied,
-    linear_names,
-    matches,
-)  # fmt: skip
+from llama_factory.errors import InputError
+from llama_factory.model.methods.names import is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
+from llama_factory.model.methods.targets import matches_any, targets_of, whole_names
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
-    from torch import nn
+    from peft import LoraConfig
+    from torch import Generator, Tensor, nn
 
+    from llama_factory.config.sections.adapters import Lora
     from llama_factory.config.sections.method import Method
 
 
 def look(model: nn.Module, method: Method) -> None:
-    targets_of(model, tuple(method.lora.lora_target), [], key="lora_target")
+    _config(model, method.lora, [])
 
 
 def attach(model: nn.Module, method: Method, start: Start) -> Made:
     import torch
-    from peft import LoraConfig, inject_adapter_in_model
+    from peft import inject_adapter_in_model
 
     from llama_factory.model import lora
 
-    settings, said = method.lora, list[Finding]()
-    targets = targets_of(model, tuple(settings.lora_target), said, key="lora_target")
-    rank = int(settings.lora_rank)
-    alpha = int(settings.alpha)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=targets,
-        task_type="CAUSAL_LM",
-        fan_in_fan_out=any(is_conv1d(module) for module in model.modules()),
-    )
+    said = list[Finding]()
+    config = _config(model, method.lora, said)
     if start.fused:
         lora.use_fused(config, model)
     inject_adapter_in_model(config, cast(Any, model))
     generator = torch.Generator().manual_seed(start.seed)
     dtype = getattr(torch, start.compute_dtype)
-    for name, parameter in sorted(_lora_parameters(model)):
-        # kaiming_uniform with a = sqrt(5) is uniform within 1 / sqrt(fan_in): peft's own start, drawn here from
-        # a generator of our own so that the same seed gives the same adapter whatever ran before.
-        if ".lora_A." in name:
-            bound = 1 / math.sqrt(parameter.shape[1])
-            values = torch.empty(parameter.shape, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-        else:
-            values = torch.zeros(parameter.shape, dtype=torch.float32)
-        parameter.data = values.to(device=parameter.device, dtype=dtype)
+    for name, parameter in sorted(new_parameters(model)):
+        values = _drawn(name, parameter, generator)
+        parameter.data = (parameter if values is None else values).data.to(device=parameter.device, dtype=dtype)
         parameter.requires_grad_(True)
     return Made(model, said)
 
 
-def _lora_parameters(model: nn.Module) -> list[tuple[str, Any]]:
-    return [(name, value) for name, value in model.named_parameters() if ".lora_A." in name or ".lora_B." in name]
+def rate_factors(model: nn.Module, settings: Lora, learning_rate: float) -> dict[str, float]:
+    """LoRA+, by parameter name: B and all that is one number wide learn at `loraplus_lr_ratio` times the rate.
+
+    Hayou et al. 2024 (arXiv 2402.12354), section 4; adapters of an embedding have a rate of their own.
+    """
+    if settings.loraplus_lr_ratio is None:
+        return {}
+    factors: dict[str, float] = {}
+    for name, parameter in new_parameters(model):
+        if ".lora_embedding_" in name:
+            factors[name] = settings.loraplus_lr_embedding / learning_rate
+        elif ".lora_B." in name or parameter.dim() == 1:
+            factors[name] = settings.loraplus_lr_ratio
+    return factors
 
 
-def targets_of(model: nn.Module, asked: tuple[str, ...], said: list[Finding], *, key: str) -> list[str]:
-    """Names for peft, which matches the end of a module's name: short ones where these cannot mean the head."""
-    linear = linear_names(model)
-    if not linear:
-        raise InputError("model.nothing-linear", where=key, key=key, found=type(model).__name__)
-    head = head_name(model)
-    ends = sorted({name.rpartition(".")[2] for name in linear})
-    if asked == ("all",):
-        _say_experts(model, said, key)
-        return linear if head is not None and head.rpartition(".")[2] in ends else ends
-    choices = [*ends, *([head] if head else [])]
-    for word in asked:
-        if word == "all":
-            raise InputError("model.all-among-others", where=key, key=key, found=", ".join(asked))
-        if matches(word, linear):
-            continue
-        if head is not None and matches(word, [head]):
-            if is_tied(model):
-                raise InputError("model.lora-on-tied-head", where=key, key=key, found=word)
-            continue
-        close = nearest(word, choices)
-        raise InputError("model.no-such-target", where=key, key=key, found=word, known=", ".join(ends), nearest=close)
-    return sorted(asked)
+def new_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """What belongs to LoRA itself; modules that learn whole beside it do not."""
+    return ((name, value) for name, value in model.named_parameters() if ".lora_" in name)
 
 
-def _say_experts(model: nn.Module, said: list[Finding], key: str) -> None:
-    """Experts that are one stacked tensor are no linear layers: `all` leaves them alone, and says so."""
-    stacked = [(name, p.numel()) for name, p in model.named_parameters() if p.dim() == 3 and "expert" in name]
-    if stacked:
-        total = sum(p.numel() for p in model.parameters())
-        share = f"{100 * sum(count for _, count in stacked) / total:.0f} %"
-        said.append(Finding("model.experts-not-adapted", "warning", key, {"share": share}))
+def _config(model: nn.Module, settings: Lora, said: list[Finding]) -> LoraConfig:
+    """What peft is told. Raises whatever is wrong with the names."""
+    from peft import LoraConfig
+
+    targets = targets_of(model, tuple(settings.lora_target), said, key="lora_target", embeddings=True)
+    whole = whole_names(model, tuple(settings.additional_target), targets)
+    learns_bias = settings.lora_bias == "lora_only"
+    if learns_bias:
+        _have_bias(model, targets)
+    tied = is_tied(model) and _ties(model, whole)
+    if tied:
+        said.append(Finding("model.learn-as-one", "note", "additional_target", {"found": ", ".join(whole)}))
+    return LoraConfig(
+        r=int(settings.lora_rank),
+        lora_alpha=int(settings.alpha),
+        lora_dropout=settings.lora_dropout,
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+        lora_bias=learns_bias,
+        target_modules=targets,
+        modules_to_save=whole or None,
+        ensure_weight_tying=tied,
+        task_type="CAUSAL_LM",
+        fan_in_fan_out=any(is_conv1d(module) for module in model.modules()),
+    )
+
+
+def _ties(model: nn.Module, whole: list[str]) -> bool:
+    """Whether one of the modules is the embedding or the head, which share their weight."""
+    shared = (cast(Any, model).get_input_embeddings(), cast(Any, model).get_output_embeddings())
+    return any(model.get_submodule(name) in shared for name in whole)
+
+
+def _have_bias(model: nn.Module, targets: list[str]) -> None:
+    """The bias of an adapter can only be merged into a bias."""
+    meant = [(name, module) for name, module in model.named_modules() if matches_any(name, targets)]
+    bare = sorted({name.rpartition(".")[2] for name, module in meant if getattr(module, "bias", None) is None})
+    if bare:
+        have = sorted({name.rpartition(".")[2] for name, module in meant} - set(bare))
+        values = {"found": ", ".join(bare), "known": ", ".join(have) or "-"}
+        raise InputError("model.no-bias-to-learn", where="lora_bias", **values)
+
+
+def _drawn(name: str, parameter: nn.Parameter, generator: Generator) -> Tensor | None:
+    """peft's own start, drawn from a generator of our own: the same seed gives the same adapter whatever ran before.
+
+    None for what follows from the weights, such as the lengths of DoRA.
+    """
+    import torch
+
+    values = torch.empty(parameter.shape, dtype=torch.float32)
+    if ".lora_A." in name:
+        # kaiming_uniform with a = sqrt(5) is uniform within 1 / sqrt(fan_in).
+        bound = 1 / math.sqrt(parameter.shape[1])
+        return values.uniform_(-bound, bound, generator=generator)
+    if ".lora_embedding_B." in name:
+        return values.normal_(generator=generator)
+    if ".lora_B." in name or ".lora_embedding_A." in name:
+        return values.zero_()
+    return None

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
-from llama_factory.model.methods.lora import targets_of
-from llama_factory.model.methods.names import is_conv1d, linear_names, matches
+from llama_factory.model.methods.names import is_conv1d, linear_names
 from llama_factory.model.methods.start import Made, Start
+from llama_factory.model.methods.targets import matches_any, targets_of
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _checked(model: nn.Module, method: Method, said: list[Finding]) -> list[str]
     settings = method.oft
     targets = targets_of(model, tuple(settings.oft_target), said, key="oft_target")
     for name in linear_names(model):
-        if not matches_any(targets, name):
+        if not matches_any(name, targets):
             continue
         layer = cast(Any, model.get_submodule(name))
         if is_conv1d(layer):
@@ -83,7 +83,3 @@ def _checked(model: nn.Module, method: Method, said: list[Finding]) -> list[str]
             values = {"key": key, "asked": asked, "width": width, "known": ", ".join(known)}
             raise InputError("model.oft-block-size", where=name, **values)
     return targets
-
-
-def matches_any(words: list[str], name: str) -> bool:
-    return any(matches(word, [name]) for word in words)
