@@ -122,7 +122,10 @@ def _takes_lora(entry: weights.Entry, targets: tuple[str, ...]) -> bool:
         return not any(part in entry.key for part in NO_LORA)
     name = entry.key.removesuffix(".weight")
     if is_pattern(targets[0]):
-        return bool(re.fullmatch(targets[0], name))
+        try:
+            return bool(re.fullmatch(targets[0], name))
+        except re.error:  # `audit_method` says so
+            return False
     return any(name == target or name.endswith(f".{target}") for target in targets)
 
 
