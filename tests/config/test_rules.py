@@ -169,7 +169,7 @@ def test_all_problems_of_a_file_come_at_once_in_its_order(refused):
         "cutoff_len: -1\n"  # 3
         "bf16: true\n"
         "fp16: true\n"  # 5
-        "quantization_bit: 4\n"
+        "fp8: true\n"
         "val_size: 2.5\n"  # 7
         "eval_dataset: a\n"
         "lora_r: 8\n"  # 9
@@ -186,7 +186,7 @@ def test_all_problems_of_a_file_come_at_once_in_its_order(refused):
         ("config.unknown-key-near", "run.yaml:2"),
         ("config.wrong-value", "run.yaml:3"),
         ("config.two-precisions", "run.yaml:4"),
-        ("config.planned-quantised", "run.yaml:6"),
+        ("config.planned-fp8", "run.yaml:6"),
         ("config.wrong-value", "run.yaml:7"),
         ("config.two-spellings", "run.yaml:10"),
         ("config.duplicate-key", "run.yaml:12"),
@@ -280,3 +280,34 @@ def test_a_best_model_that_cannot_be_found_is_refused(refused, text, id):
 def test_patience_without_early_stopping_is_worth_a_line(given):
     (notice,) = given("early_stopping_patience: 5\n").notices
     assert (notice.id, notice.values["key"]) == ("config.unused-key", "early_stopping_patience")
+
+
+@pytest.mark.parametrize(
+    ("text", "id", "where"),
+    [
+        ("quantization_bit: 4\nfinetuning_type: full", "config.quantised-learns", ("run.yaml:1", "run.yaml:2")),
+        ("finetuning_type: freeze\nload_in_8bit: true", "config.quantised-learns", ("run.yaml:2", "run.yaml:1")),
+        ("quantization_bit: 3\nquantization_method: bnb", "config.quantised-bits", ("run.yaml:1", "run.yaml:2")),
+        ("quantization_bit: 5", "config.wrong-value", ("run.yaml:1",)),
+        ("quantization_method: gptq", "config.quantised-with-texts", ("run.yaml:1",)),
+        ("quantization_method: EETQ", "config.quantised-not-here", ("run.yaml:1",)),
+        ("load_in_4bit: true\nload_in_8bit: true", "config.two-spellings", ("run.yaml:2",)),
+    ],
+)
+def test_what_quantised_weights_cannot_do_is_refused_with_what_can(refused, text, id, where):
+    (problem,) = refused(text)
+    assert (problem.id, problem.where) == (id, ", ".join(where))
+    assert "hqq" in problem.letter() or id not in ("config.quantised-bits", "config.quantised-not-here")
+
+
+def test_keys_of_quantisation_that_another_switches_off_are_said(given):
+    found = {
+        "quantization_type: fp4": ["quantization_type"],
+        "quantization_method: hqq": ["quantization_method"],
+        "quantization_bit: 8\nquantization_type: fp4": ["quantization_type"],
+        "quantization_bit: 4\nquantization_method: hqq\ndouble_quantization: false": ["double_quantization"],
+        "quantization_bit: 4\nquantization_type: fp4\ndouble_quantization: false": [],
+        "quantization_bit: 4\nquantization_device_map: auto": ["quantization_device_map"],
+    }
+    for text, keys in found.items():
+        assert [one.values["key"] for one in given(text).notices] == keys, text

@@ -82,6 +82,17 @@ def test_another_spelling_is_read_noticed_and_conflicts(given, refused, alias, k
         ("flash_attention: false", "flash_attn", "disabled"),
         ("flash_attn: sdpa", "flash_attn", "sdpa"),
         ("torch_dtype: bf16", "infer_dtype", "bfloat16"),
+        ("load_in_4bit: true", "quantization_bit", 4),
+        ("load_in_8bit: true", "quantization_bit", 8),
+        ("load_in_4bit: false\nload_in_8bit: true", "quantization_bit", 8),
+        ("quantization_config:\n  load_in_4bit: true\n  bnb_4bit_quant_type: fp4", "quantization_type", "fp4"),
+        ("quantization_bit: '3'", "quantization_bit", 3),
+        ("quantization_method: bnb", "quantization_method", "bitsandbytes"),
+        ("finetuning_type: qlora", "finetuning_type", "lora"),
+        ("finetuning_type: dora", "use_dora", True),
+        ("finetuning_method: QLoRA", "quantization_bit", 4),
+        ("finetuning_type: qlora\nquantization_bit: 8", "quantization_bit", 8),
+        ("finetuning_type: qlora\nquantization_bit: null", "quantization_bit", 4),
         ("optim: AdamW", "optim", "adamw_torch"),
         ("lr_scheduler_type: Cosine", "lr_scheduler_type", "cosine"),
     ],
@@ -97,6 +108,8 @@ def test_a_translated_key_conflicts_with_the_one_it_stands_for(refused):
         "run.yaml:2",
         "finetuning_type",
     )
+    (problem,) = refused("use_dora: false\nfinetuning_type: dora\n")
+    assert (problem.id, problem.where, problem.values["key"]) == ("config.two-spellings", "run.yaml:1", "use_dora")
     (problem,) = refused("use_lora: maybe\n")
     assert (problem.id, problem.values["expected"]) == ("config.wrong-value", "`true | false`")
 
@@ -157,9 +170,7 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
     given("dataloader_drop_last: False\ntrain_sampling_strategy: Random\n")
     given("do_predict: no\nquantization_bit:\nnum_beams: 1.0\nfsdp: ''\n")
     given("infer_backend: huggingface\ndouble_quantization: true\nneftune_noise_alpha: 0.0\ndeepspeed: {}\n")
-    problems = refused(
-        "dataloader_drop_last: true\ndo_predict: yes\nquantization_bit: 4\ndeepspeed:\n  zero_optimization: {}\n"
-    )
+    problems = refused("dataloader_drop_last: true\ndo_predict: yes\nfp8: true\ndeepspeed:\n  zero_optimization: {}\n")
     assert [one.where for one in problems] == [f"run.yaml:{line}" for line in range(1, 5)]
 
 
@@ -167,7 +178,6 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
     ("key", "value"),
     [
         *(("stage", word) for word in ("rm", "ppo", "dpo", "kto")),
-        ("finetuning_type", "qlora"),
         ("flash_attn", "fa2"),
         ("optim", "galore_adamw"),
         ("lr_scheduler_type", "polynomial"),

@@ -217,18 +217,31 @@ val_size: 0.1
     [],
 )
 
+GPTQ = {
+    "quant_method": "gptq",
+    "bits": 4,
+    "group_size": 128,
+    "desc_act": True,
+    "ignore_layers": ["lm_head", "model.embed_tokens", "mlp.gate.wg"],
+}
+for name, inside in (("indented", "  "), ("as printed", "")):
+    ACCEPTED[f"quantisation, {name}"] = (
+        "\nquantization_config:\n"
+        + "".join(
+            f"{inside}{line}\n"
+            for line in (
+                "bits: 4",
+                "group_size: 128",
+                "desc_act: true",
+                'quant_method: "gptq"',
+                'ignore_layers: ["lm_head", "model.embed_tokens", "mlp.gate.wg"]',
+            )
+        ),
+        GPTQ,
+        [],
+    )
+
 REFUSED = {
-    "quantisation": (
-        """
-quantization_config:
-  bits: 4
-  group_size: 128
-  desc_act: true
-  quant_method: "gptq"
-  ignore_layers: ["lm_head", "model.embed_tokens", "mlp.gate.wg"]
-""",
-        ["quantization_config"],
-    ),
     "fsdp": (
         """
 fp16: true
@@ -261,7 +274,7 @@ deepspeed:
 
 
 def test_all_fragments_are_here():
-    assert (len(ACCEPTED), len(REFUSED)) == (18, 3)
+    assert (len(ACCEPTED), len(REFUSED)) == (20, 2)
 
 
 @pytest.mark.parametrize("name", ACCEPTED)

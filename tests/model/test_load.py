@@ -91,7 +91,11 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda folder: config(folder, model_type="mine", auto_map={"AutoConfig": "mine.Config"}),
         "model.needs-own-code",
     ),
-    "quantised": (lambda folder: config(folder, quantization_config={"quant_method": "gptq"}), "model.quantised"),
+    "quantised": (lambda folder: config(folder, quantization_config={"quant_method": "fp8"}), "model.quantised"),
+    "quantised in name alone": (
+        lambda folder: config(folder, quantization_config={"quant_method": "gptq", "bits": 4, "group_size": 32}),
+        "model.quantised-broken",
+    ),
     "a weight missing": (lambda folder: tensors(folder, lambda held: held.pop(ONE)), "model.missing-weights"),
     "a weight of another shape": (
         lambda folder: tensors(folder, lambda held: held.update({ONE: torch.zeros(3, 3)})),

@@ -13,10 +13,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,3 +48,19 @@ def quantisers() -> None:
     with warnings.catch_warnings():  # torch's own parts, which hqq loads, warn of each other
         warnings.simplefilter("ignore", DeprecationWarning)
         importlib.import_module("hqq.core.quantize")
+
+
+@pytest.fixture
+def trained(real_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Train the real model with these keys, as in `tests/methods`, with a row to evaluate on after every step."""
+    from some_steps import ROWS, train_some
+
+    monkeypatch.setenv("LLAMA_FACTORY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS), encoding="utf-8")
+    measured = {"val_size": 1, "eval_strategy": "steps", "eval_steps": 1}
+
+    def run(*, model: Path = real_model, **keys: Any) -> Any:
+        return train_some(monkeypatch, model_name_or_path=str(model), **measured, **keys)
+
+    return run

@@ -10,7 +10,7 @@ What it deliberately does not do: know what any key means. Names come from `voca
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
@@ -26,6 +26,7 @@ from llama_factory.config.values import (
     Names,
     NotBuiltError,
     Plain,
+    RefusedError,
     UnreadableError,
     as_bool,
     as_number,
@@ -35,11 +36,11 @@ from llama_factory.config.vocabulary import (
     ALIASES,
     FEATURE_OF,
     GROUPS,
+    IMPLIED,
     NEVER,
     PRECISIONS,
     REASON_OF,
     TRANSLATED,
-    TWO_IN_ONE,
     asks_for_nothing,
 )
 from llama_factory.config.words import read_words
@@ -129,9 +130,7 @@ class Layer:
         elif name in TRANSLATED:
             self._translate(entry, spelled)
         elif (key := ALIASES.get(name, name)) in leaves(Run) or key in FEATURE_OF or key in REASON_OF:
-            meant = TWO_IN_ONE.get((key, value.strip().lower()), {}) if isinstance(value, str) else {}
-            for one, said in (meant or {key: value}).items():
-                self._claim(Claim(one, spelled, said, value, entry.where))
+            self._claim(Claim(key, spelled, value, value, entry.where))
         else:
             self.problems.append(unknown(spelled, entry.where))
 
@@ -194,6 +193,7 @@ def _run(layers: Iterable[Layer], source: str) -> Run:
         claims.update(layer.claims)
         problems.extend(layer.problems)
     notices = [notice for claim in claims.values() for notice in _notices(claim)]
+    claims = _with_implied(claims, problems)
     problems.extend(problem for claim in claims.values() for problem in _refusals(claim))
     built = {key: claim for key, claim in claims.items() if key in leaves(Run)}
     places = {key: claim.where for key, claim in built.items()}
@@ -202,6 +202,31 @@ def _run(layers: Iterable[Layer], source: str) -> Run:
         raise_all(sorted(problems, key=_line))
     assert run is not None  # noqa: S101
     return run
+
+
+def _with_implied(claims: Mapping[str, Claim], problems: list[LlamaFactoryError]) -> dict[str, Claim]:
+    """A word that stands for a plainer one and a value of another key, unless that key says something itself.
+
+    What it says must not be that the word means nothing (`use_dora: false`).
+    """
+    full = dict(claims)
+    for claim in claims.values():
+        plainer, more = _implied(claim)
+        if plainer:
+            full[claim.key] = replace(claim, value=plainer)
+        for key, value in more.items():
+            other = claims.get(key)
+            if other is None or is_null(other.value):
+                full[key] = replace(claim, key=key, value=value)
+            elif value is True and _meaning(other.value) is False:
+                values = {"key": key, "first": claim.spelled, "second": other.spelled, "other": claim.where}
+                problems.append(InputError("config.two-spellings", where=other.where, **values))
+    return full
+
+
+def _implied(claim: Claim) -> tuple[str, Mapping[str, Any]]:
+    word = str(claim.value).strip().lower() if isinstance(claim.value, str) else ""
+    return IMPLIED.get((claim.key, word), ("", {}))
 
 
 def _validated(built: Mapping[str, Claim], given: Given, problems: list[LlamaFactoryError]) -> Run | None:
@@ -236,6 +261,9 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unread(claim: Claim, cause: object) -> InputError:
     leaf = leaves(Run)[claim.key]
+    if isinstance(cause, RefusedError):
+        values = {"key": claim.spelled, "found": printable(str(cause)), "expected": leaf.reader.text}
+        return InputError(cause.id, where=claim.where, **values)
     if isinstance(cause, NotBuiltError):
         values = {"key": claim.spelled, "found": printable(str(cause)), "expected": leaf.reader.text}
         return InputError("config.planned-value", where=claim.where, **values)
@@ -265,6 +293,14 @@ def _notices(claim: Claim) -> list[Finding]:
     if claim.key in REASON_OF:
         idle = Finding(REASON_OF[claim.key], "note", claim.where, {"key": claim.spelled})
         return [] if is_null(claim.value) else [idle]
+    plainer, more = _implied(claim)
+    if plainer:
+        meant = ", ".join(f"{key}: {_word(value)}" for key, value in ((claim.key, plainer), *more.items()))
+        return [
+            Finding(
+                "config.alias", "note", claim.where, {"found": f"{claim.spelled}: {_word(claim.said)}", "key": meant}
+            )
+        ]
     if claim.spelled in ALIASES:
         return [Finding("config.alias", "note", claim.where, {"found": claim.spelled, "key": claim.key})]
     if claim.spelled in TRANSLATED or (claim.spelled in leaves(Run) and claim.spelled != claim.key):

@@ -230,6 +230,25 @@ def lora_fits(run: Run) -> Iterator[Said]:
             yield _unused("loraplus_lr_embedding", "lora_target", "all")
 
 
+def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
+    keys, kind = run.model.quantization, run.method.finetuning_type
+    bits, method = keys.quantization_bit, keys.quantization_method
+    if bits is None:
+        for key in ("quantization_method", "quantization_type", "double_quantization"):
+            if getattr(keys, key) != type(keys).model_fields[key].default:
+                yield _unused(key, "quantization_bit", "null")
+        return
+    if kind != "lora":
+        yield Said("config.quantised-learns", ("quantization_bit", "finetuning_type"), {"bits": bits, "found": kind})
+    if method == "bitsandbytes" and bits not in (8, 4):
+        yield Said("config.quantised-bits", ("quantization_bit", "quantization_method"), {"bits": bits})
+    other = {"quantization_bit": bits} if bits != 4 else {"quantization_method": method} if method == "hqq" else {}
+    for key in ("quantization_type", "double_quantization"):
+        for by, value in other.items():
+            if getattr(keys, key) != type(keys).model_fields[key].default:
+                yield _unused(key, by, value)
+
+
 def answers_can_be_drawn(run: Run) -> Iterator[Said]:
     generation = run.generation
     if generation.do_sample and generation.temperature == 0:
@@ -284,6 +303,7 @@ RULES: tuple[Rule, ...] = (
     method_fits,
     learned_prompts_fit,
     lora_fits,
+    quantised_weights_stay_frozen,
     answers_can_be_drawn,
     weights_are_safetensors,
     folders_differ,

@@ -122,6 +122,14 @@ def _finite(number: float) -> float:
     return number
 
 
+class RefusedError(ValueError):
+    """The value is known and will not be built; `id` names the letter that says why."""
+
+    def __init__(self, word: str, id: str) -> None:
+        super().__init__(word)
+        self.id = id
+
+
 @dataclass(frozen=True, eq=False)
 class Reader:
     """What all readers share: nothing given stays None, and the field's own type says whether it may."""
@@ -190,6 +198,27 @@ class Whole(Reader):
         if (self.at_least is not None and number < self.at_least) or not -WHOLE_MAX <= number <= self.at_most:
             raise UnreadableError
         return number
+
+
+@dataclass(frozen=True, eq=False)
+class OneOf(Reader):
+    """One of a few whole numbers."""
+
+    numbers: tuple[int, ...]
+
+    @property
+    def text(self) -> str:
+        return " | ".join(map(str, self.numbers))
+
+    @property
+    def schema(self) -> Json:
+        return {"type": "integer", "enum": list(self.numbers)}
+
+    def read(self, value: object) -> int:
+        number = as_number(value)
+        if number not in self.numbers:
+            raise UnreadableError
+        return int(number)
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,6 +322,7 @@ class PathOrFlag(Path):
 class Choice(Reader):
     """One word of several. `planned` words are known and not built; `also` maps other spellings to a word.
 
+    refused: words that are known and will not be built, each with the id of the letter that says why.
     pattern: words of this form are taken as they are written; `shown` is how the form is named in a letter.
     """
 
@@ -301,6 +331,7 @@ class Choice(Reader):
     also: Mapping[str, str] = field(default_factory=dict)
     pattern: str = ""
     shown: str = ""
+    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -318,6 +349,8 @@ class Choice(Reader):
             return word
         if word in self.planned:
             raise NotBuiltError(word)
+        if word in self.refused:
+            raise RefusedError(word, self.refused[word])
         if self.pattern and re.fullmatch(self.pattern, written):
             return written
         raise UnreadableError

@@ -60,6 +60,9 @@ ALIASES: Mapping[str, str] = {
     "lr_scheduler": "lr_scheduler_type",
     "evaluation_strategy": "eval_strategy",
     "resume": "resume_from_checkpoint",
+    "bnb_4bit_quant_type": "quantization_type",
+    "bnb_4bit_use_double_quant": "double_quantization",
+    "modules_to_not_convert": "ignore_layers",
 }
 """Another name for the same value."""
 
@@ -87,6 +90,14 @@ def _mixed_precision(value: Any) -> Mapping[str, Any]:
     raise UnreadableError
 
 
+def _load_in_4bit(value: Any) -> Mapping[str, Any]:
+    return {"quantization_bit": 4} if as_bool(value) else {}
+
+
+def _load_in_8bit(value: Any) -> Mapping[str, Any]:
+    return {"quantization_bit": 8} if as_bool(value) else {}
+
+
 def _early_stopping_steps(value: Any) -> Mapping[str, Any]:
     return {"early_stopping": True, "early_stopping_patience": value}
 
@@ -98,18 +109,21 @@ TRANSLATED: Mapping[str, tuple[str, Translation]] = {
     "no_cuda": ("true | false", _use_cpu),
     "early_stopping_steps": ("int >= 1", _early_stopping_steps),
     "mixed_precision": ("no | bf16 | fp16", _mixed_precision),
+    "load_in_4bit": ("true | false", _load_in_4bit),
+    "load_in_8bit": ("true | false", _load_in_8bit),
 }
 """Another name and another way to say the value: what the value is, and the keys that it stands for."""
 
-TWO_IN_ONE: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("finetuning_type", "dora"): {"finetuning_type": "lora", "use_dora": True},
+IMPLIED: Mapping[tuple[str, str], tuple[str, Mapping[str, Any]]] = {
+    ("finetuning_type", "dora"): ("lora", {"use_dora": True}),
+    ("finetuning_type", "qlora"): ("lora", {"quantization_bit": 4}),
 }
-"""A key and a word for it that stand for the values of several keys."""
+"""A key's word that stands for a plainer word of it and for values of other keys, where these say nothing."""
 
 GROUPS = frozenset({
     "training_arguments", "training_args", "model_arguments", "model_args", "data_arguments", "data_args",
     "finetuning_arguments", "finetuning_args", "generating_arguments", "generating_args", "generation_args",
-    "export_arguments", "export_args", "lora_config", "lora_args",
+    "export_arguments", "export_args", "lora_config", "lora_args", "quantization_config",
 })  # fmt: skip
 """Names of mappings whose keys are read as if they stood at the top. A section's own name is one, too."""
 
@@ -122,11 +136,8 @@ Off = tuple[Any, ...]
 NO: Off = (False,)
 
 PLANNED: Mapping[str, Mapping[str, Off]] = {
-    "config.planned-quantised": {
-        "quantization_bit": (), "quantization_method": ("bnb", "bitsandbytes"), "quantization_type": ("nf4",),
-        "double_quantization": (True, False), "quantization_device_map": (), "quantization_config": (),
-        "load_in_4bit": NO, "load_in_8bit": NO, "fp8": NO, "fp8_backend": ("auto",),
-        "fp8_enable_fsdp_float8_all_gather": NO,
+    "config.planned-fp8": {
+        "fp8": NO, "fp8_backend": ("auto",), "fp8_enable_fsdp_float8_all_gather": NO,
     },
     "config.planned-quantised-export": {
         "export_quantization_bit": (), "export_quantization_dataset": (), "export_quantization_nsamples": (128,),
@@ -281,6 +292,8 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     ),
     "config.idle-screen": ("disable_tqdm", "log_level", "log_level_replica", "run_name", "project"),
     "config.idle-safetensors": ("save_safetensors",),
+    "config.idle-device-map": ("quantization_device_map",),
+    "config.idle-compute-format": ("bnb_4bit_compute_dtype", "bnb_4bit_quant_storage"),
     "config.idle-untrusted": ("split_special_tokens",),
 }  # fmt: skip
 """By reason: keys that are accepted, and change nothing."""

@@ -22,6 +22,8 @@ from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.methods.names import is_tied
+from llama_factory.model.quantised import guards
+from llama_factory.model.quantised.asked import in_note
 from llama_factory.model.taught import require_template
 from llama_factory.records import Finding, Message
 
@@ -113,12 +115,16 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
     base, added = folders.base, folders.adapters
     place = Path(folder).expanduser()
     target.check(place, [base, *added])
-    load.check_folder(base)
+    guards.refuse_export(load.check_folder(base), base)
     for one in added:
         if adapters.is_prompt(one):
             raise InputError("export.prompts-do-not-merge", where=one)
         for finding in adapters.check_base(one, base):
             tell(finding)
+        born = fingerprint.read(one)
+        trained = None if born is None else in_note(born.method)
+        if trained is not None:
+            tell(Finding("export.trained-on-quantised", "note", str(one), {"trained": trained.name}))
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)
     _enough(base, dtypes, place)
     renderer = _renderer(run, folders, tell)
@@ -164,7 +170,7 @@ def _make(job: _Job, aside: Path) -> ExportReport:
     machine.torch_setup()
     merged = _merge_and_write(job, aside)
     _other_files(job, aside)
-    here = proof.logits(load.load_for(job.run, aside, dtype="float32", device=job.device), merged.prompts)
+    here = proof.logits(_load(job, aside), merged.prompts)
     found = _reopened(job, aside, merged)
     largest = max(float(one.abs().max()) for one in merged.reference)
     report = ExportReport(
@@ -196,6 +202,11 @@ def _make(job: _Job, aside: Path) -> ExportReport:
     return report
 
 
+def _load(job: _Job, folder: Path, say: Callable[[Finding], None] = lambda finding: None) -> nn.Module:
+    """In float32, whatever `quantization_bit` says to the other commands."""
+    return load.load_for(job.run, folder, dtype="float32", device=job.device, quantised=False, say=say)
+
+
 @dataclass(frozen=True)
 class _Merged:
     """What is known once the weights are written; the module itself is gone. fine, coarse: see `_noises`."""
@@ -211,7 +222,7 @@ class _Merged:
 
 
 def _merge_and_write(job: _Job, aside: Path) -> _Merged:
-    model = load.load_for(job.run, job.base, dtype="float32", device=job.device, say=job.tell)
+    model = _load(job, job.base, job.tell)
     prompts, tied = _prompts(job, model), is_tied(model)
     base_logits = proof.logits(model, prompts)
     model = adapters.open(model, job.added, job.base).module

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
 from llama_factory.model import weights, whole
+from llama_factory.model.quantised import guards
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,6 +55,7 @@ def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:
     from peft.tuners.lora import LoraLayer
     from peft.utils import ModulesToSaveWrapper
 
+    guards.refuse_merge(layers)
     changed: list[str] = []
     for name, layer in layers.items():
         if isinstance(layer, ModulesToSaveWrapper):

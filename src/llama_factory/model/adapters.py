@@ -22,6 +22,8 @@ from llama_factory.errors import InputError, ProofError
 from llama_factory.model import fingerprint, weights
 from llama_factory.model.load import brief
 from llama_factory.model.methods import METHODS, Start
+from llama_factory.model.quantised import layers
+from llama_factory.model.quantised.asked import asked_by
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -307,7 +309,7 @@ def _load(model: nn.Module, folder: Path, name: str) -> Any:
 
 def _counted(model: nn.Module, kind: str, said: list[Finding]) -> Attached:
     trainable = {name: value.numel() for name, value in model.named_parameters() if value.requires_grad}
-    total = sum(value.numel() for value in model.parameters())
+    total = layers.count(model)
     if kind != "adapter" and not trainable:
         raise ProofError("model.nothing-trainable", found=kind)
     count = sum(trainable.values())
@@ -325,4 +327,5 @@ def settings_for_note(run: Run) -> dict[str, Any]:
     chosen: dict[str, Any] = {"stage": str(run.method.stage), "finetuning_type": str(run.method.finetuning_type)}
     if section is not None:
         chosen.update(section.model_dump(mode="json"))
-    return chosen
+    quantised = asked_by(run)
+    return chosen if quantised is None else {**chosen, **quantised.note()}

@@ -4,7 +4,7 @@ In: a folder, a dtype, a device. Out: a causal language model in evaluation mode
 from the folder's safetensors files. transformers fills in weights that a file lacks at random and only warns;
 here that is an error.
 
-Deliberately not here: quantised bases, which are refused by name, and anything that trains (`adapters`).
+A base in fewer bits is made or opened by `quantised`. Deliberately not here: anything that trains (`adapters`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError, SeveralErrors, nearest
 from llama_factory.machine import is_out_of_memory
 from llama_factory.model import weights
+from llama_factory.model.quantised import checkpoints, loading
+from llama_factory.model.quantised.asked import Asked, asked_by
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -44,13 +46,18 @@ def load(
     device: str = "cpu",
     flash_attn: str = "auto",
     trust_remote_code: bool = False,
+    quantise: Asked | None = None,
     say: Callable[[Finding], None] = _silent,
 ) -> nn.Module:
-    """The folder's model in `dtype` on `device`, evaluation mode, nothing trainable decided yet."""
+    """The folder's model in `dtype` on `device`, evaluation mode, nothing trainable decided yet.
+
+    quantise: keep its linear layers in fewer bits, and compute in `dtype`.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
+    way = loading.way_of(folder, check_folder(folder), quantise)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     weights.entries(folder)
     _causal(folder, config, trust_remote_code)
@@ -66,6 +73,7 @@ def load(
                 trust_remote_code=trust_remote_code,
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
+                **way.arguments(dtype, device),
             )
     except SafetensorError as error:
         raise InputError("model.not-safetensors", where=folder) from error
@@ -76,16 +84,37 @@ def load(
             raise MachineError("model.no-memory", where=folder) from error
         raise InputError("model.will-not-load", where=folder, found=brief(error)) from error
     _whole(folder, info, say)
-    return cast("nn.Module", model.to(device).eval())
+    model = way.finish(model, dtype, device)
+    for finding in way.told(model, dtype):
+        say(finding)
+    return model.eval()
 
 
 def load_for(
-    run: Run, folder: Path, *, dtype: str, device: str = "cpu", say: Callable[[Finding], None] = _silent
+    run: Run,
+    folder: Path,
+    *,
+    dtype: str,
+    device: str = "cpu",
+    quantised: bool = True,
+    say: Callable[[Finding], None] = _silent,
 ) -> nn.Module:
-    """`load` with what the run says about the model; its architecture keys are compared first."""
+    """`load` with what the run says about the model; keys that describe it are compared first.
+
+    quantised: False leaves out what `quantization_bit` asks for, as merging must.
+    """
     code = run.model.trust_remote_code
     compare_architecture(run.model.architecture, load_config(folder, trust_remote_code=code), where=str(folder))
-    return load(folder, dtype=dtype, device=device, flash_attn=run.model.flash_attn, trust_remote_code=code, say=say)
+    checkpoints.compare(run, checkpoints.read(check_folder(folder), folder), str(folder))
+    return load(
+        folder,
+        dtype=dtype,
+        device=device,
+        flash_attn=run.model.flash_attn,
+        trust_remote_code=code,
+        quantise=asked_by(run) if quantised else None,
+        say=say,
+    )
 
 
 def skeleton(folder: Path, *, trust_remote_code: bool = False) -> nn.Module:
@@ -125,10 +154,6 @@ def check_folder(folder: Path) -> Mapping[str, Any]:
         raise InputError("model.broken-config", where=file, found=str(error)) from error
     if not isinstance(said, dict):
         raise InputError("model.broken-config", where=file, found=type(said).__name__)
-    if "quantization_config" in said:
-        method = said["quantization_config"]
-        name = method.get("quant_method", "?") if isinstance(method, dict) else "?"
-        raise InputError("model.quantised", where=folder, found=name)
     return said
 
 

@@ -30,6 +30,7 @@ from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_sta
 from llama_factory.model.lora import FusedLinear
 from llama_factory.model.methods.names import layers
 from llama_factory.model.prefix import FrozenLayers, RowFile, below
+from llama_factory.model.quantised import guards
 from llama_factory.model.swap import bare
 from llama_factory.records import Batch
 
@@ -189,14 +190,14 @@ class Policy:
         way may round differently in half precision. Returns the mean difference of a log-probability to `plain`.
         Raises InputError where the model does not answer with numbers, ProofError where the ways differ.
         """
-        with self._in_evaluation():
+        with self._in_evaluation(), guards.rounding_by_row(self.module):
             together_S = self.forward(batch).logprob_S
             if not torch.isfinite(together_S).all():
                 format = str(self.compute_dtype).removeprefix("torch.")
                 raise InputError("model.answers-not-finite", where=self._base.name_or_path, format=format)
             alone_S = torch.cat([self.forward(row).logprob_S for row in batch.rows_alone()])
             plain_S = self.plain(batch).logprob_S
-        exact = self.compute_dtype == torch.float32
+        exact = self.compute_dtype == torch.float32 and not guards.rounds_inputs(self.module)
         self._allow(together_S, alone_S, ALLOWED_EXACT if exact else ALLOWED_HALF)
         return self._allow(together_S, plain_S, ALLOWED_EXACT if exact else ALLOWED_HALF_PLAIN)
 
@@ -208,6 +209,8 @@ class Policy:
 
     def _find_below(self) -> FrozenLayers | None:
         alone = Layout.PACKED if self._layout in PACKING else Layout.ROWS
+        if guards.rounds_inputs(self.module):  # a row's output then depends on the rows beside it
+            return None
         try:
             name, _ = layers(self._base)
         except InputError:  # what has no list of layers has none to begin above

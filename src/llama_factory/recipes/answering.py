@@ -18,6 +18,7 @@ from llama_factory.generation.text import UNFINISHED
 from llama_factory.model import adapters
 from llama_factory.model.load import load_config, load_for
 from llama_factory.model.locate import locate_for
+from llama_factory.model.quantised.asked import asked_by, differing
 from llama_factory.model.taught import require_template
 from llama_factory.recipes.outcome import Say, tell
 from llama_factory.records import Finding, Message
@@ -76,7 +77,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append)
     if folders.adapters:
         opened = adapters.open(model, folders.adapters, folders.base)
-        model, said = opened.module, [*said, *opened.said]
+        model, said = opened.module, [*said, *opened.said, *differing(folders.adapters, asked_by(run))]
     tell(say, (*said, *renderer.notices, *another), language)
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)

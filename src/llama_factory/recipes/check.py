@@ -22,7 +22,9 @@ from llama_factory.data import audit as data_audit
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
+from llama_factory.model import load
 from llama_factory.model.locate import Folders, locate_for
+from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
@@ -132,6 +134,7 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
         return None
     report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
+    report.findings += loading.ready(run, folders.base, load.check_folder(folders.base))
     renderer = renderer_for(run, folders.tokenizer or folders.base)
     if run.stage != "pt":
         report.findings += (*renderer.notices, *require_template(run, folders, renderer))

@@ -21,6 +21,8 @@ from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, footprint, frozen, load, save, weights
 from llama_factory.model.locate import Folders
+from llama_factory.model.quantised import loading
+from llama_factory.model.quantised.asked import asked_by, differing
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
 from llama_factory.records import Finding
 from llama_factory.render import Renderer
@@ -59,6 +61,7 @@ class Bench:
 
 
 def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
+    loading.ready(run, folders.base, load.check_folder(folders.base))
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
@@ -135,12 +138,15 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     from llama_factory.model import adapters, gated, lora, norm
     from llama_factory.model.methods import Start
     from llama_factory.model.policy import Policy
+    from llama_factory.model.quantised import guards
 
     run, said = bench.run, list[Finding]()
     dtype, fused = bench.precision.compute, run.model.fused_layers
     module = load.load_for(run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append)
+    guards.keep_gradients(module)
     if bench.folders.adapters:
         attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True, fused=fused)
+        said += differing(bench.folders.adapters, asked_by(run))
     else:
         start = Start(dtype, run.training.seed, fused, bench.folders.base)
         attached = adapters.attach(module, run.method, start)
@@ -170,7 +176,8 @@ def memory_ahead(bench: Bench, source: data.StepSource | data.StreamSource) -> N
         2 if half else 4,
         checkpointing=run.training.gradient_checkpointing,
     )
-    if half and run.model.fused_layers and run.method.finetuning_type == "lora":
+    plain = asked_by(run) is None
+    if half and plain and run.model.fused_layers and run.method.finetuning_type == "lora":
         stored = sum(file.stat().st_size for file in weights.files(bench.folders.base))
         size += frozen.would_take(stored, machine.free_memory())
     machine.make_ready(size)
@@ -210,11 +217,12 @@ class ModelWriter:
 def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpoints:
     """The checkpoints of this run, and what makes it this run."""
     run = bench.run
-    method = run.method
+    method, asked = run.method, asked_by(run)
     identity: dict[str, Fact] = {
         "stage": method.stage,
         "finetuning_type": method.finetuning_type,
         **({} if method.chosen is None else {key: str(value) for key, value in method.chosen.model_dump().items()}),
+        **({} if asked is None else {"base in": asked.name}),
         "base weights": fingerprint.weights(bench.folders.base),
         "adapter_name_or_path": ", ".join(run.model.adapter_name_or_path),
         "template": bench.renderer.fingerprint,
@@ -288,8 +296,12 @@ def commands_of(bench: Bench) -> Mapping[str, str]:
         asked["enable_thinking"] = str(run.data.enable_thinking).lower()
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in asked.items())
     merged = shlex.quote(output.rstrip("/") + "-merged")
+    quantised = asked_by(run)
+    bits = (
+        "" if quantised is None else "".join(f" {key}={str(value).lower()}" for key, value in quantised.note().items())
+    )
     return {
-        "chat": f"llamafactory-cli chat {words}",
+        "chat": f"llamafactory-cli chat {words}{bits}",
         "export": f"llamafactory-cli export {words} export_dir={merged}" if adapted else "",
     }
 

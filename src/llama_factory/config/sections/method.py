@@ -46,7 +46,6 @@ class Method(Section):
         Literal["lora", "freeze", "full", "oft", "p_tuning", "prompt_tuning", "prefix_tuning"],
         Choice(
             ("lora", "freeze", "full", "oft", "p_tuning", "prompt_tuning", "prefix_tuning"),
-            planned=("qlora",),
             also={
                 **dict.fromkeys(("p-tuning", "ptuning", "p tuning", "p_tuning_v1"), "p_tuning"),
                 **dict.fromkeys(("prompt-tuning", "prompt tuning", "soft_prompt"), "prompt_tuning"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from llama_factory.config.keys import ALL, Section, key
+from llama_factory.config.sections.quantization import QuantisedCheckpoint, Quantization
 from llama_factory.config.values import Choice, Flag, Names, Path, Text, Whole
 
 
@@ -148,4 +149,6 @@ class Model(Section):
         en="Where the model is computed. auto takes a GPU when there is one.",
         zh="模型所在设备；auto 在有 GPU 时使用 GPU。",
     )
+    quantization: Quantization = Quantization()
+    quantised_checkpoint: QuantisedCheckpoint = QuantisedCheckpoint()
     architecture: Architecture = Architecture()

@@ -133,12 +133,6 @@ LETTERS: dict[str, Letter] = {
         zh="此文件夹是适配器,不是模型。",
         zh_cure="请将其设为 `adapter_name_or_path`,并将 `model_name_or_path` 设为训练时使用的基座模型。",
     ),
-    "model.quantised": Letter(
-        en="the weights are quantised ({found}); only unquantised bases can be loaded.",
-        en_cure="Take the original model, in bfloat16, float16 or float32.",
-        zh="权重已量化({found});只能加载未量化的基座模型。",
-        zh_cure="请使用 bfloat16、float16 或 float32 的原始模型。",
-    ),
     "model.no-such-folder": Letter(
         en="there is no such folder{nearest}.",
         en_cure="Correct the path, or give the name of a model on the hub, such as `Qwen/Qwen2-7B`.",

@@ -10,11 +10,11 @@ from __future__ import annotations
 from llama_factory.errors.letters.letter import Letter
 
 FEATURES: dict[str, Letter] = {
-    "config.planned-quantised": Letter(
-        en="training and inference with weights in 8 bits or fewer",
-        en_cure="Remove the line: LoRA on frozen bf16 weights is built and needs no quantised model.",
-        zh="8 位及以下量化权重的训练与推理",
-        zh_cure="请删除该行：目前可在冻结的 bf16 权重上训练 LoRA，无需量化模型。",
+    "config.planned-fp8": Letter(
+        en="computing in 8-bit floating point",
+        en_cure="Remove the line; to save memory, `quantization_bit: 8` or `4` keeps the frozen base in fewer bits.",
+        zh="以 8 位浮点数计算",
+        zh_cure="请删除该行；若要节省内存，可用 `quantization_bit: 8` 或 `4` 压缩冻结的基座模型。",
     ),
     "config.planned-quantised-export": Letter(
         en="exporting quantised weights",
@@ -183,6 +183,14 @@ REASONS: dict[str, tuple[str, str]] = {
     "config.idle-safetensors": (
         "weights are always written as safetensors",
         "权重总是以 safetensors 格式写出",
+    ),
+    "config.idle-device-map": (
+        "a quantised model lies where `device_map` says, like any other",
+        "量化模型与其他模型一样，由 `device_map` 决定所在设备",
+    ),
+    "config.idle-compute-format": (
+        "quantised weights compute in the run's own format (`bf16`, `fp16`, `infer_dtype`) and are stored as bytes",
+        "量化权重以本次运行的格式（`bf16`、`fp16`、`infer_dtype`）计算，并以字节存储",
     ),
     "config.idle-untrusted": (
         "text of a row never becomes a control token",

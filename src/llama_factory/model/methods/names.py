@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, nearest
+from llama_factory.model.quantised.layers import is_quantised
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,7 @@ def is_conv1d(module: nn.Module) -> bool:
 def is_linear(module: nn.Module) -> bool:
     from torch import nn
 
-    return isinstance(module, nn.Linear) or is_conv1d(module)
+    return isinstance(module, nn.Linear) or is_conv1d(module) or is_quantised(module)
 
 
 def head_name(model: nn.Module) -> str | None:

@@ -1,0 +1,78 @@
+"""What the keys ask for, as one value: how the base's linear layers are to be quantised while it is loaded.
+
+In: `run.model.quantization`. Out: an `Asked`, or None. It imports neither torch nor the packages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llama_factory.model import fingerprint
+from llama_factory.model.quantised.sizes import method_for
+from llama_factory.records import Finding
+
+if TYPE_CHECKING:
+    from llama_factory.config import Run
+
+PLAIN = "16 or 32 bit"
+EXTRA = 'pip install "llama-factory[quant]"'
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How many bits, by which method. For 4 bits of bitsandbytes alone: kind, nf4 or fp4; double, scales in 8 bits."""
+
+    bits: int
+    method: str
+    kind: str = "nf4"
+    double: bool = True
+
+    @property
+    def name(self) -> str:
+        """As a person says it."""
+        return f"{self.bits} bit ({self.method}{', ' + self.kind if self._in_four else ''})"
+
+    def note(self) -> Mapping[str, Any]:
+        """The keys that ask for this, as a note beside trained weights keeps them."""
+        keys: dict[str, Any] = {"quantization_bit": self.bits, "quantization_method": self.method}
+        return keys | ({"quantization_type": self.kind, "double_quantization": self.double} if self._in_four else {})
+
+    @property
+    def _in_four(self) -> bool:
+        return self.method == "bitsandbytes" and self.bits == 4
+
+
+def in_note(method: Mapping[str, Any]) -> Asked | None:
+    """The same out of the note beside trained weights; None for those trained on a base as it is."""
+    bits = method.get("quantization_bit")
+    if not isinstance(bits, int):
+        return None
+    kind, double = method.get("quantization_type", "nf4"), bool(method.get("double_quantization", True))
+    return Asked(bits, str(method.get("quantization_method", "?")), str(kind), double)
+
+
+def differing(folders: Sequence[Path], here: Asked | None) -> list[Finding]:
+    """Adapters that were trained beside the base in other bits than it has here."""
+    found = []
+    for folder in folders:
+        born = fingerprint.read(folder)
+        trained = None if born is None else in_note(born.method)
+        if born is not None and trained != here:
+            keys = {"quantization_bit": "null"} if trained is None else trained.note()
+            values = {
+                "trained": trained.name if trained else PLAIN, "here": here.name if here else PLAIN,
+                "keys": ", ".join(f"{key}: {str(value).lower()}" for key, value in keys.items()),
+            }  # fmt: skip
+            found.append(Finding("model.other-quantisation-trained", "note", str(folder), values))
+    return found
+
+
+def asked_by(run: Run) -> Asked | None:
+    keys = run.model.quantization
+    if keys.quantization_bit is None:
+        return None
+    method = keys.quantization_method or method_for(keys.quantization_bit)
+    return Asked(keys.quantization_bit, method, keys.quantization_type, keys.double_quantization)

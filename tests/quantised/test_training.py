@@ -1,0 +1,100 @@
+"""The real model in every width trains with LoRA, evaluated in between, and what comes of it is what was trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from some_steps import Trained, logits_of
+from torch import Tensor, nn
+
+Train = Callable[..., Trained]
+
+pytestmark = [pytest.mark.real]
+
+WIDTHS: dict[str, dict[str, Any]] = {
+    "bitsandbytes 8": {"quantization_bit": 8},
+    "bitsandbytes 4": {"quantization_bit": 4},
+    "hqq 8": {"quantization_bit": 8, "quantization_method": "hqq"},
+    "hqq 4": {"quantization_bit": 4, "quantization_method": "hqq"},
+    "hqq 3": {"quantization_bit": 3},
+    "hqq 2": {"quantization_bit": 2},
+}
+
+
+WHOLE = ("bitsandbytes 8", "bitsandbytes 4", "hqq 4")
+"""Trained in all 30 layers; the others in the first 6, for hqq takes its time to quantise."""
+
+
+@pytest.fixture(scope="module")
+def shallow(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model's first 6 layers as a model of their own."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("shallow")
+    model = AutoModelForCausalLM.from_pretrained(real_model, dtype=torch.float32)
+    model.model.layers = model.model.layers[:6]
+    model.config.num_hidden_layers = 6
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(real_model).save_pretrained(folder)
+    return folder
+
+
+def log_of(done: Trained, key: str) -> list[float]:
+    lines = (done.folder / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
+    return [entry[key] for entry in map(json.loads, lines) if key in entry]
+
+
+def plain_base(folder: Path, bits: int, method: str) -> nn.Module:
+    """The base in these bits as its users make it, with nothing of ours."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    if method == "hqq":
+        from hqq.core.quantize import BaseQuantizeConfig, HQQLinear
+
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        for name, layer in list(model.model.named_modules()):
+            if isinstance(layer, nn.Linear):
+                parent, _, last = name.rpartition(".")
+                config = BaseQuantizeConfig(nbits=bits, group_size=64, axis=1)
+                made = HQQLinear(layer, config, compute_dtype=torch.float32, device="cpu")
+                setattr(model.model.get_submodule(parent), last, made)
+        return model
+    four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_use_double_quant": True, "bnb_4bit_compute_dtype": torch.float32}
+    config = BitsAndBytesConfig(load_in_8bit=True) if bits == 8 else BitsAndBytesConfig(load_in_4bit=True, **four)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, device_map="cpu", quantization_config=config
+    )
+    for layer in model.modules():
+        if hasattr(layer, "support_avx512bf16_for_cpu"):
+            layer.support_avx512bf16_for_cpu = False  # its other way computes in bfloat16
+    return model
+
+
+def in_plain_peft(done: Trained, bits: int, method: str) -> Tensor:
+    from peft import PeftModel
+
+    return logits_of(PeftModel.from_pretrained(plain_base(done.base, bits, method), done.folder))
+
+
+@pytest.mark.parametrize("name", WIDTHS)
+def test_a_base_in_few_bits_trains_is_evaluated_and_is_the_same_in_plain_peft(
+    trained: Train, shallow: Path, real_model: Path, name: str
+) -> None:
+    keys = WIDTHS[name]
+    done = trained(model=real_model if name in WHOLE else shallow, bf16=False, lora_rank=4, **keys)
+    bits, method = keys["quantization_bit"], keys.get("quantization_method")
+    method = method or ("bitsandbytes" if bits in (8, 4) else "hqq")
+
+    evaluated, norms = log_of(done, "eval_loss"), log_of(done, "grad_norm")
+    assert (len(evaluated), len(norms)) == (3, 3)
+    assert all(norm > 0.01 for norm in norms), norms
+    assert evaluated[-1] < evaluated[0]
+    note = json.loads((done.folder / "llama_factory.json").read_text(encoding="utf-8"))["method"]
+    assert (note["quantization_bit"], note["quantization_method"]) == (bits, method)
+    again = in_plain_peft(done, bits, method)
+    torch.testing.assert_close(again, done.logits, rtol=1e-4, atol=1e-3)
