@@ -2,11 +2,11 @@
 
     python one_run.py ours|peer CONFIG.json RESULT.json
 
-In: a flat configuration. Out: the time at the end of every step (seconds since 1970), the real (unpadded)
-tokens trained on until then, the peak of the process's memory, and what it was run with. Both sides are
-asked at the same place: when a step is done.
+In: a flat configuration. Out: the time at the end of every step (seconds since 1970; of the processor since the start),
+the real (unpadded) tokens trained on until then, the peak of the process's memory, and what it was run with. Both sides
+are asked at the same place: when a step is done.
 
-It is started by `sft_cpu.py` and imports nothing of ours on the peer's side.
+It is started by `sft_cpu.py` and `methods_cpu.py` and imports nothing of ours on the peer's side.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ def main() -> None:
     side, config_file, result_file = sys.argv[1:]
     config = json.loads(Path(config_file).read_text())
     steps: list[dict[str, float]] = []
-    (ours if side == "ours" else peer)(config, steps)
+    data = (ours if side == "ours" else peer)(config, steps)
     status = Path("/proc/self/status").read_text()
     peak = next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM"))
-    Path(result_file).write_text(json.dumps({"steps": steps, "peak_bytes": peak, "versions": versions(PACKAGES)}))
+    told = {"steps": steps, "peak_bytes": peak, "versions": versions(PACKAGES), "data": data}
+    Path(result_file).write_text(json.dumps(told))
 
 
-def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
-    """`recipes.train` as the command calls it, with one more listener."""
+def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> dict[str, float]:
+    """`recipes.train` as the command calls it, with one more listener. Also: how long the rows took, and how many."""
     from llama_factory import machine, recipes
     from llama_factory.config import from_mapping
 
@@ -43,11 +44,18 @@ def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
     from llama_factory.trainer.observers import Quiet
 
     tokens = 0
-    usual, next_step = sft.observers_of, sft.data.StepSource.next_step
+    usual, next_step, prepare = sft.observers_of, sft.data.StepSource.next_step, sft.data.prepare
+    found: dict[str, float] = {}
+
+    def timed(*words: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        rows = prepare(*words, **named)
+        found.update(data_s=time.perf_counter() - began, rows=len(rows.train), data_tokens=rows.train.tokens)
+        return rows
 
     class Clock(Quiet):
         def stepped(self, progress: Any) -> None:
-            steps.append({"at": time.time(), "tokens": tokens})
+            steps.append({"at": time.time(), "tokens": tokens, "processor_s": time.process_time()})
 
     def counted(source: Any) -> Any:
         nonlocal tokens
@@ -56,20 +64,23 @@ def ours(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
         return step
 
     sft.observers_of = lambda *words: [*usual(*words), Clock()]
-    sft.data.StepSource.next_step = counted
+    sft.data.StepSource.next_step, sft.data.prepare = counted, timed
     recipes.train(run, say=lambda line: None)
+    return found
 
 
-def peer(config: dict[str, Any], steps: list[dict[str, float]]) -> None:
+def peer(config: dict[str, Any], steps: list[dict[str, float]]) -> dict[str, float]:
     """The peer's own entry point, with a callback of transformers and its count of tokens without padding."""
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
 
     class Clock(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-            steps.append({"at": time.time(), "tokens": int(state.num_input_tokens_seen)})
+            tokens = int(state.num_input_tokens_seen)
+            steps.append({"at": time.time(), "tokens": tokens, "processor_s": time.process_time()})
 
     run_exp(config, callbacks=[Clock()])
+    return {}
 
 
 if __name__ == "__main__":

@@ -157,18 +157,20 @@ def one_run(
     told = json.loads(result_file.read_text())
     result_file.unlink()
     steps = told["steps"]
-    assert len(steps) == STEPS, steps
+    assert len(steps) == config["max_steps"], steps
     tokens, seconds = steps[-1]["tokens"] - steps[0]["tokens"], steps[-1]["at"] - steps[0]["at"]
     return {
         "tokens_per_second": tokens / seconds,
         "tokens": tokens,
         "seconds": seconds,
         "first_step_s": steps[0]["at"] - began,
+        "tokens_per_processor_s": tokens / (steps[-1]["processor_s"] - steps[0]["processor_s"]),
         "peak_gb": told["peak_bytes"] / 1e9,
         "processor_s": after.children_user
         + after.children_system
         - processor.children_user
         - processor.children_system,
+        **told.get("data", {}),
     }, told["versions"]
 
 
