@@ -125,6 +125,59 @@ def test_two_of_the_four_wide_tensors_are_kept_for_the_backward():
     assert kept(ours) == 2
 
 
+def plain(*, bias: bool = False, dtype: torch.dtype = torch.float64) -> nn.Sequential:
+    """One MLP of transformers whose weights learn themselves."""
+    torch.manual_seed(0)
+    config = LlamaConfig(hidden_size=WIDTH, intermediate_size=WIDE, num_attention_heads=1, mlp_bias=bias)
+    return nn.Sequential(LlamaMLP(config)).to(dtype)
+
+
+@pytest.mark.parametrize("shape", [(ROWS, WIDTH), (2, ROWS, WIDTH)])
+@pytest.mark.parametrize("learning", [gated.LAYERS, ("up_proj",), ("down_proj",), ("gate_proj",), ()])
+def test_an_mlp_without_adapters_equals_that_of_transformers(shape, learning):
+    results = []
+    for replaced in (True, False):
+        model = plain()
+        for name, value in model.named_parameters():
+            value.requires_grad_(name.split(".")[1] in learning)
+        assert not replaced or gated.replace(model) == 1
+        results.append(run(model, drawn(*shape, seed=1)))
+    assert_same(*results, count=1 + len(learning))
+
+
+def test_gradients_of_an_mlp_without_adapters_are_those_that_differences_show():
+    shapes = (3, WIDTH), (WIDE, WIDTH), (WIDE, WIDTH), (WIDTH, WIDE)
+    leaves = [(0.5 * drawn(*shape, seed=n)).requires_grad_(True) for n, shape in enumerate(shapes)]
+    assert torch.autograd.gradcheck(gated._PlainGatedMLP.apply, leaves)
+
+
+def test_an_mlp_without_adapters_keeps_half_of_the_wide_tensors_too():
+    def kept(model: nn.Module) -> int:
+        seen: dict[int, Tensor] = {}
+        with torch.autograd.graph.saved_tensors_hooks(lambda it: seen.setdefault(it.data_ptr(), it), lambda it: it):
+            model(drawn(ROWS, WIDTH, seed=1).requires_grad_(True))
+        return sum(it.shape == (ROWS, WIDE) for it in seen.values())
+
+    ours = plain()
+    assert kept(ours) >= 4
+    gated.replace(ours)
+    assert kept(ours) == 2
+
+
+def test_an_mlp_without_adapters_and_with_biases_is_left_alone():
+    assert gated.replace(plain(bias=True)) == 0
+
+
+def test_an_mlp_without_adapters_is_transformers_own_under_autocast():
+    ours, theirs = plain(dtype=torch.float32), plain(dtype=torch.float32)
+    assert gated.replace(ours) == 1
+    x = drawn(ROWS, WIDTH, seed=1, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        one, other = ours(x), theirs(x)
+    assert one.dtype == other.dtype == torch.bfloat16
+    assert torch.equal(one, other)
+
+
 def whole(*, replaced: bool, dtype: torch.dtype = torch.float32) -> nn.Module:
     """A tiny llama with adapters on all layers."""
     model = tiny_model("llama", attention=None).to(dtype).requires_grad_(False)
@@ -254,7 +307,6 @@ def test_an_mlp_of_which_a_layer_has_no_adapter_is_left_alone(targets):
 
 def test_layers_that_peft_built_are_left_alone():
     assert gated.replace(adapted(fused=False)) == 0
-    assert gated.replace(tiny_model("llama")) == 0
 
 
 def test_an_mlp_on_which_something_hangs_is_left_alone():
