@@ -20,6 +20,7 @@ class Usage:
 
     memory: bytes of this process, on the GPU (at their most) where there is one, else in RAM. memory_percent: of all
     that there is.
+    swapped: bytes of this process that lie on the disk instead.
     processors_free: how many processors of the machine did nothing, None where the kernel does not say.
     """
 
@@ -28,6 +29,7 @@ class Usage:
     memory: int
     memory_percent: float
     processors_free: float | None = None
+    swapped: int = 0
 
     @property
     def memory_gb(self) -> float:
@@ -62,7 +64,7 @@ class Gauge:
             use, taken, total = _gpu(self._device)
         else:
             use, taken, total = None, memory(self._root).current, self._ram
-        return Usage(min(percent, 100.0), use, taken, 100 * taken / total if total else 0.0, free)
+        return Usage(min(percent, 100.0), use, taken, 100 * taken / total if total else 0.0, free, _swapped(self._root))
 
     def _free(self) -> float | None:
         """Processors that did nothing since the last reading, on average."""
@@ -84,6 +86,15 @@ def _ticks(root: Path) -> tuple[int, int] | None:
         return None
     ticks = [int(word) for word in words[1:9]]
     return ticks[3] + ticks[4], sum(ticks)
+
+
+def _swapped(root: Path) -> int:
+    """VmSwap of this process; 0 where the kernel does not say."""
+    try:
+        text = (root / "proc/self/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("VmSwap:")), 0)
 
 
 def _gpu(device: str) -> tuple[float | None, int, int]:

@@ -17,6 +17,7 @@ import torch
 from llama_factory.errors import DataError, DivergedError, OurFault
 from llama_factory.machine import first_line, is_out_of_memory
 from llama_factory.records import Batch, Step
+from llama_factory.trainer.health import suspects
 from llama_factory.trainer.ports import Objective, Origin, P
 from llama_factory.trainer.room import OutOfRoom
 
@@ -51,7 +52,8 @@ def accumulate(policy: P, objective: Objective[P], step: Step, *, number: int, o
     for batch in step.batches:
         share = _in_memory(policy, objective, batch, step.counts)
         if not math.isfinite(share.loss):
-            rows = name_rows([batch], origin)
+            found = suspects.broken(suspects.row_losses(policy, objective, [batch]))
+            rows = suspects.named(found, origin) or name_rows([batch], origin)
             raise DivergedError("trainer.loss-not-finite", step=number, found=share.loss, rows=rows, kept="")
         loss += share.loss
         for name in share.sums:

@@ -24,9 +24,9 @@ from llama_factory.machine import Gauge
 from llama_factory.records import Finding
 from llama_factory.trainer import randomness
 from llama_factory.trainer.accumulate import StepLoss
-from llama_factory.trainer.advice import Advice
 from llama_factory.trainer.best import Best
 from llama_factory.trainer.checkpoints import Checkpoints, State
+from llama_factory.trainer.health import Health
 from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.meter import Meter
 from llama_factory.trainer.observers.listeners import Listeners
@@ -83,8 +83,9 @@ def fit(
         total = plan.total_steps(source.steps_per_epoch)
         listeners = Listeners(observers)
         optimizer = Optimizer(masters, policy.module, plan)
-        updater = Updater(policy, objective, plan, masters, optimizer, origin, listeners.noticed)
         threads = torch.get_num_threads()
+        health = Health(plan, threads, total)
+        updater = Updater(policy, objective, plan, masters, optimizer, origin, health, listeners.noticed)
         meter = Meter(total, time.monotonic(), Gauge(threads, _device(masters)))
         best = Best(
             plan.metric_for_best_model, plan.greater_is_better, plan.early_stopping_patience,
@@ -92,7 +93,7 @@ def fit(
         )  # fmt: skip
         loop = _Loop(
             policy, source, plan, listeners, checkpoints, evaluate,
-            stop, masters, optimizer, updater, meter, best, Advice(plan, threads, total), total,
+            stop, masters, optimizer, updater, meter, best, health, total,
         )  # fmt: skip
         try:
             loop.begin()
@@ -121,7 +122,7 @@ class _Loop(Generic[P]):
     updater: Updater[P]
     meter: Meter
     best: Best
-    advice: Advice
+    health: Health
     total: int
     first_step: int = 0
     step: int = 0
@@ -142,7 +143,7 @@ class _Loop(Generic[P]):
         trained = sum(value.numel() for value in self.masters.values.values())
         per_epoch = self.source.steps_per_epoch
         self.listeners.started(Start(self.step, self.total, per_epoch, trained, self.resumed_from))
-        self.advice.begin(self.step)
+        self.health.begin(self.step)
         self._notice((*(found.findings if found else ()), *self._standing(found.state if found else None)))
 
     def run(self) -> None:
@@ -233,11 +234,13 @@ class _Loop(Generic[P]):
     def _after(self, loss: StepLoss, norm: float, rate: float) -> None:
         """Tell, evaluate, save: what is due after this step, in this order."""
         plan, now = self.plan, time.monotonic()
-        self.listeners.stepped(self.meter.of_step(self.step, self.epoch, loss, rate, norm, now))
+        made = self.meter.of_step(self.step, self.epoch, loss, rate, norm, now)
+        self.listeners.stepped(made)
+        self._notice(self.health.stepped(made))
         if self.step % plan.logging_steps == 0 or self.step == self.total:
             told = self.meter.of_window(self.step, self.epoch, rate, norm, now)
             self.listeners.logged(told)
-            self._notice(self.advice.logged(told))
+            self._notice(self.health.logged(told))
         if self.evaluate and self._due(plan.eval_strategy, plan.eval_steps):
             self.evaluation_due = True
             self._evaluate()
@@ -269,7 +272,7 @@ class _Loop(Generic[P]):
         left = self.meter.remaining_s(self.step, now)
         told = Evaluation(self.step, self.total, self.epoch, metrics, self.meter.elapsed_s(now), left)
         self.listeners.evaluated(told)
-        self._notice(self.advice.evaluated(told))
+        self._notice(self.health.evaluated(told))
         for name, value in metrics.items():
             if not math.isfinite(value):
                 values = {"name": name, "found": value, "step": self.step}

@@ -19,6 +19,7 @@ from llama_factory.errors import DivergedError, MachineError
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import randomness
 from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
+from llama_factory.trainer.health import SPIKES_NAMED, Health, suspects
 from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.optimizer import Optimizer
 from llama_factory.trainer.plan import FitPlan
@@ -36,7 +37,7 @@ class Updater(Generic[P]):
 
     def __init__(
         self, policy: P, objective: Objective[P], plan: FitPlan, masters: Masters, optimizer: Optimizer,
-        origin: Origin, notice: Notice,
+        origin: Origin, health: Health, notice: Notice,
     ) -> None:  # fmt: skip
         self._policy = policy
         self._objective = objective
@@ -44,6 +45,7 @@ class Updater(Generic[P]):
         self._masters = masters
         self._optimizer = optimizer
         self._origin = origin
+        self._health = health
         self._notice = notice
         self.room = Room()
 
@@ -55,8 +57,9 @@ class Updater(Generic[P]):
         """
         loss = self._loss(step, number, before)
         norm = self._norm(step, number, loss)
+        self._look(step, number, loss)
         self._masters.clip(norm, self._plan.max_grad_norm)
-        self._optimizer.step(rate)
+        self._move(number, rate)
         self._masters.forget_gradients()
         self._masters.to_working()
         return loss, norm
@@ -85,6 +88,28 @@ class Updater(Generic[P]):
             values = {"step": number, "tokens": tried, "now": self.room.limit, "reason": reason}
             self._notice(Finding("trainer.micro-batch-halved", "warning", values=values))
         return loss
+
+    def _look(self, step: Step, number: int, loss: StepLoss) -> None:
+        """Name the rows of a loss that jumps, while the weights are still those that it was found with."""
+        spike = self._health.spikes.see(loss.loss, min(step.counts.values()))
+        if spike is None or self._health.spikes_named == SPIKES_NAMED:
+            return
+        self._health.spikes_named += 1
+        rows = suspects.loudest(suspects.row_losses(self._policy, self._objective, self.room.cut(step).batches))
+        values = {
+            "step": number, "loss": f"{spike.loss:.4f}", "usual": f"{spike.usual:.4f}",
+            "rows": suspects.spoken(rows, self._origin) or name_rows(step.batches, self._origin),
+        }  # fmt: skip
+        self._notice(Finding("trainer.loss-spike", "warning", values=values))
+
+    def _move(self, number: int, rate: float) -> None:
+        """The update; on log steps with a look at how far it moved the weights."""
+        updates, values = self._health.updates, self._masters.values
+        sample = updates.before(values, rate) if number % self._plan.logging_steps == 0 else None
+        self._optimizer.step(rate)
+        if sample is not None:
+            for finding in updates.after(sample, values, number, rate):
+                self._notice(finding)
 
     def _norm(self, step: Step, number: int, loss: StepLoss) -> float:
         norm = self._masters.gradient_norm()

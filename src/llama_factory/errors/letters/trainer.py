@@ -211,38 +211,6 @@ LETTERS: dict[str, Letter] = {
         zh="该文件不是本程序建立的链接，未作改动；本次训练的日志为 {log}。",
         zh_cure="将其改名后，下次训练会在此处建立指向日志的链接。",
     ),
-    # Advice while a run goes on, with the limits of the tutorial's table.
-    "trainer.low-use": Letter(
-        en="the {device} was used only to {percent} % in the steps of the last {lines} log lines ({threads} threads of "
-        "torch; above {limit} % is usual).",
-        en_cure="Raise `micro_batch_tokens`, which changes speed and memory alone, or `per_device_train_batch_size`.",
-        zh="最近 {lines} 次记录的训练步中，{device} 利用率仅为 {percent} %（torch 使用 {threads} 个线程；"
-        "通常应高于 {limit} %）。",
-        zh_cure="请增大 `micro_batch_tokens`（只影响速度与内存），或增大 `per_device_train_batch_size`。",
-    ),
-    "trainer.memory-tight": Letter(
-        en="memory was at {percent} % ({gb} GB), above {limit} % for {lines} log lines in a row.",
-        en_cure="Give `gradient_checkpointing: true`; if it is on, lower `micro_batch_tokens` or `cutoff_len`.",
-        zh="内存使用率为 {percent} %（{gb} GB），已连续 {lines} 次记录高于 {limit} %。",
-        zh_cure="请设置 `gradient_checkpointing: true`；若已启用，请减小 `micro_batch_tokens` 或 `cutoff_len`。",
-    ),
-    "trainer.loss-not-falling": Letter(
-        en="the training loss has not fallen: {first} over the first {lines} log lines, {last} over the last {lines}, "
-        "at step {step}.",
-        en_cure="Change `learning_rate` ({rate}): a loss that jumps wants a lower one, a smooth one a higher one. "
-        "If it was low from the start, the model knows these rows already.",
-        zh="训练损失没有下降：前 {lines} 次记录平均为 {first}，到第 {step} 步时最近 {lines} 次平均为 {last}。",
-        zh_cure="请调整 `learning_rate`（{rate}）：损失跳动时应降低，平稳时应提高。"
-        "若一开始就很低，则模型已掌握这些数据。",
-    ),
-    "trainer.overfitting": Letter(
-        en="the validation loss rises while the training loss falls: {best} at step {best_step}, {now} at step {step} "
-        "(training {train_then}, now {train_now}). What is learned now does not hold for other rows.",
-        en_cure="Give `early_stopping: true` to keep the best weights, fewer epochs, or more rows.",
-        zh="训练损失下降而验证损失上升：第 {best_step} 步为 {best}，第 {step} 步为 {now}"
-        "（训练损失由 {train_then} 变为 {train_now}）。此时学到的内容不能推广到其他数据。",
-        zh_cure="请设置 `early_stopping: true` 以保留最好的权重，或减少轮数、增加数据。",
-    ),
     # Our own faults.
     "trainer.unknown-terms": Letter(
         en="an objective returned the terms {found}, and the step has counts for {counted}.",

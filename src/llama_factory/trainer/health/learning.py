@@ -1,0 +1,126 @@
+"""What the losses say: nothing is learned, nothing was left to learn, or what is learned holds for these rows alone.
+
+In: the mean loss of each log line, the figures of each evaluation. Out: findings, believed only after several
+measurements, so that a short run, a first batch or one bad row says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import isfinite, sqrt
+from statistics import fmean, stdev
+
+from llama_factory.records import Finding
+from llama_factory.trainer.health.signs import Sign
+from llama_factory.trainer.plan import FitPlan
+from llama_factory.trainer.ports import Evaluation, Progress
+from llama_factory.trainer.schedule import warmup_updates
+
+TREND_LINES, TREND_STEPS, TREND_SHARE = 20, 100, 0.2
+"""After the warm-up, before anything is said about a loss that does not fall; the last is a share of the run."""
+FALL, NO_FALL = 0.01, 0.03
+"""Shares of the loss: more than the first, beyond doubt, has fallen; surely less than the second has not."""
+RISE = 0.01
+"""Share by which the validation loss must have risen above its best."""
+KNOWN, KNOWN_STEPS = 0.05, 5
+"""Nats a token in each of the first steps: 95 % of every next token is known before anything was learned."""
+
+
+class Trend(Sign):
+    """The mean of the first third of the log lines against that of the last, with the error that their noise makes.
+
+    Both ways only beyond doubt: noise alone neither sounds the alarm nor silences it. The loss of a run that goes on
+    may have fallen before: it is not judged.
+    """
+
+    def __init__(self, plan: FitPlan, total_steps: int) -> None:
+        super().__init__()
+        self._rate = plan.learning_rate
+        self._total = total_steps
+        self._warmup = warmup_updates(total_steps, warmup_steps=plan.warmup_steps, warmup_ratio=plan.warmup_ratio)
+        self._losses: list[float] = []
+        self._learned = 0
+        self._has_learned = False
+
+    def begin(self, first_step: int) -> None:
+        self._has_learned = first_step > 0
+
+    def logged(self, progress: Progress) -> Iterator[Finding]:
+        if self._has_learned or not isfinite(progress.loss):
+            return
+        self._losses.append(progress.loss)
+        self._learned += progress.step > self._warmup
+        if self._learned < TREND_LINES:
+            return
+        third = len(self._losses) // 3
+        first, last = self._losses[:third], self._losses[-third:]
+        error = sqrt((stdev(first) ** 2 + stdev(last) ** 2) / third)
+        before, now = fmean(first), fmean(last)
+        if before - now > max(FALL * before, 3 * error):
+            self._has_learned = True  # a plateau from now on is where runs end
+            return
+        enough = max(TREND_STEPS, TREND_SHARE * (self._total - self._warmup))
+        if progress.step - self._warmup >= enough and before - now + 2.5 * error < NO_FALL * before:
+            values = {
+                "step": progress.step,
+                "first": f"{before:.4f}",
+                "last": f"{now:.4f}",
+                "lines": third,
+                "rate": f"{self._rate:g}",
+            }
+            yield from self.once("trainer.loss-not-falling", values)
+
+
+class Overfitting(Sign):
+    """Validation loss up twice in a row and above its best, training loss down all the while."""
+
+    def __init__(self, plan: FitPlan) -> None:
+        super().__init__()
+        self._stops_by_itself = plan.early_stopping_patience is not None
+        self._judged: list[tuple[float, int, float]] = []
+        self._since: list[float] = []
+
+    def logged(self, progress: Progress) -> Iterator[Finding]:
+        if isfinite(progress.loss):
+            self._since.append(progress.loss)
+        yield from ()
+
+    def evaluated(self, evaluation: Evaluation) -> Iterator[Finding]:
+        value = evaluation.metrics.get("eval_loss")
+        if value is None or not isfinite(value) or not self._since:
+            return
+        self._judged.append((value, evaluation.step, fmean(self._since)))
+        self._since = []
+        if len(self._judged) < 3 or self._stops_by_itself:
+            return
+        (first, _, train_first), (second, _, train_second), (last, _, train_last) = self._judged[-3:]
+        best, best_step, train_best = min(self._judged)
+        rises = first < second < last and last > best * (1 + RISE)
+        if rises and train_first > train_second > train_last:
+            values = {
+                "best": f"{best:.4f}", "best_step": best_step, "now": f"{last:.4f}", "step": evaluation.step,
+                "train_then": f"{train_best:.4f}", "train_now": f"{train_last:.4f}",
+            }  # fmt: skip
+            yield from self.once("trainer.overfitting", values)
+
+
+class KnownBefore(Sign):
+    """A loss near 0 in each of the first steps, before anything can have been learned. A run that goes on is spared."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._highest = 0.0
+        self._seen = 0
+        self._is_over = False
+
+    def begin(self, first_step: int) -> None:
+        self._is_over = first_step > 0
+
+    def stepped(self, progress: Progress) -> Iterator[Finding]:
+        if self._is_over:
+            return
+        self._seen += 1
+        self._highest = max(self._highest, abs(progress.loss))
+        self._is_over = self._highest >= KNOWN or self._seen == KNOWN_STEPS
+        if self._is_over and self._highest < KNOWN:
+            yield from self.once("trainer.known-before", {"steps": self._seen, "highest": f"{self._highest:.4f}"})
