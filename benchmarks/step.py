@@ -47,7 +47,7 @@ def timed(asked: argparse.Namespace, folder: Path) -> tuple[list[float], int]:
     from llama_factory.render import renderer_for
     from llama_factory.trainer.accumulate import accumulate
     from llama_factory.trainer.masters import Masters
-    from llama_factory.trainer.optimizer import Optimizer
+    from llama_factory.trainer.optimizers import Optimizer
 
     usual = {"model_name_or_path": asked.model, "dataset": asked.rows, "output_dir": folder / "run", "stage": "sft",
              "cutoff_len": 2048, "per_device_train_batch_size": 8, "disable_shuffling": "true"}  # fmt: skip

@@ -20,6 +20,7 @@ def sample(key: str) -> object:
     own = {
         "stage": "sft", "eval_strategy": "no", "do_eval": False, "export_legacy_format": False,
         "freeze_trainable_layers": 3, "finetuning_type": "full", "report_to": "none", "max_steps": 9,
+        "optim": "lion_32bit", "lr_scheduler_type": "cosine",
     }  # fmt: skip
     if key in own:
         return own[key]
@@ -42,7 +43,7 @@ def test_no_name_means_two_things():
         {one[0] for one in IDLE_KEYS},
     ]
     assert sum(len(table) for table in tables) == len(set.union(*tables))
-    assert len(PLANNED_KEYS) == len({one[0] for one in PLANNED_KEYS}) > 250
+    assert len(PLANNED_KEYS) == len({one[0] for one in PLANNED_KEYS}) > 100
     assert len(IDLE_KEYS) == len({one[0] for one in IDLE_KEYS}) > 80
     assert set(ALIASES.values()) <= set(BUILT)
     assert not GROUPS & set.union(*tables)
@@ -179,8 +180,6 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
     [
         *(("stage", word) for word in ("rm", "ppo", "dpo", "kto")),
         ("flash_attn", "fa2"),
-        ("optim", "galore_adamw"),
-        ("lr_scheduler_type", "polynomial"),
         ("save_strategy", "best"),
         ("report_to", "wandb"),
         ("report_to", ["tensorboard", "SwanLab"]),

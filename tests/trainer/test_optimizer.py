@@ -12,7 +12,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from llama_factory.errors import InputError
 from llama_factory.trainer.masters import Masters
-from llama_factory.trainer.optimizer import OPTIMIZERS, Optimizer, decayed
+from llama_factory.trainer.optimizers import Optimizer, decayed
 from llama_factory.trainer.plan import FitPlan
 
 
@@ -32,11 +32,10 @@ def test_one_update_worked_by_hand() -> None:
     assert masters.values["weight"] is weight
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
-def test_twenty_updates_equal_torchs_unfused_adamw(name: str) -> None:
+def test_twenty_updates_equal_torchs_unfused_adamw() -> None:
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(5, 3, generator=generator)
-    _, optimizer, weight = only(start.clone(), optim=name, weight_decay=0.1, adam_beta2=0.95, adam_epsilon=1e-6)
+    _, optimizer, weight = only(start.clone(), weight_decay=0.1, adam_beta2=0.95, adam_epsilon=1e-6)
     plain = nn.Parameter(start.clone())
     reference = torch.optim.AdamW(
         [plain], lr=1.0, weight_decay=0.1, betas=(0.9, 0.95), eps=1e-6, fused=False, foreach=False

@@ -16,7 +16,8 @@ USUAL_RATES: Mapping[str, tuple[float, float]] = {
     "lora": (5e-5, 3e-3), "freeze": (1e-6, 1e-4), "full": (1e-6, 1e-4),
     "oft": (5e-5, 3e-3), "p_tuning": (1e-4, 3e-2), "prompt_tuning": (1e-3, 0.5), "prefix_tuning": (1e-4, 5e-2),
 }  # fmt: skip
-"""Between these, methods are usually trained with AdamW; outside, a digit is often wrong."""
+"""Between these, methods are usually trained with AdamW; outside, a digit is often wrong. Other optimizers' rates are
+multiples of these (`config.optimizers`)."""
 
 FEW_STEPS = 50
 """Fewer updates than this seldom change what a model says about itself."""
@@ -27,12 +28,17 @@ SMALL, MANY_EPOCHS = 200, 5
 
 def audit(run: Run) -> list[Finding]:
     """What the file alone shows."""
-    low, high = USUAL_RATES[run.method.finetuning_type]
-    rate = run.training.optimizer.learning_rate
-    if low <= rate <= high:
+    optimizer = run.training.optimizer
+    low, high = (
+        usual * times
+        for usual, times in zip(USUAL_RATES[run.method.finetuning_type], optimizer.facts.rates, strict=True)
+    )
+    rate = optimizer.learning_rate
+    if low <= rate <= high * (1 + 1e-9):
         return []
     id = "config.rate-low" if rate < low else "config.rate-high"
-    values = {"found": f"{rate:g}", "method": run.method.finetuning_type, "low": f"{low:g}", "high": f"{high:g}"}
+    method = f"{run.method.finetuning_type}, {optimizer.kind}"
+    values = {"found": f"{rate:g}", "method": method, "low": f"{low:g}", "high": f"{high:g}"}
     return [Finding(id, "warning", run.where("learning_rate"), values)]
 
 
@@ -61,7 +67,7 @@ def audit_steps(run: Run, *, rows: int, steps_per_epoch: int) -> list[Finding]:
 def _warmup(run: Run, total: int) -> list[Finding]:
     """The first update of a warm-up is made with rate 0; a warm-up that fills the run never reaches the rate."""
     schedule = run.training.schedule
-    if schedule.lr_scheduler_type == "constant":
+    if not schedule.shape.warms_up:
         return []
     warmup = schedule.warmup_steps if schedule.warmup_steps > 0 else math.ceil(total * schedule.warmup_ratio)
     if warmup >= 1 and total == 1:

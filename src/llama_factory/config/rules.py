@@ -11,24 +11,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from llama_factory.config.moving import Said, one_optimizer, optimizer_fits, schedule_fits, unused
 from llama_factory.config.reading import raise_all
 from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import InputError, LlamaFactoryError
-from llama_factory.records import Finding, Severity
+from llama_factory.records import Finding
 
 if TYPE_CHECKING:
     from llama_factory.config.run import Run
-
-
-class Said(NamedTuple):
-    """What a rule has to say, and the keys it is about."""
-
-    id: str
-    keys: tuple[str, ...]
-    values: Mapping[str, Any]
-    severity: Severity = "error"
 
 
 Rule = Callable[["Run"], Iterator[Said]]
@@ -98,14 +90,14 @@ def the_best_is_measured(run: Run) -> Iterator[Said]:
     if best.greater_is_better:
         keys = ("greater_is_better", "metric_for_best_model")
         yield Said("config.best-is-worst", keys, {"metric": best.metric_for_best_model})
-    if not best.asked_by:
+    if not best.asked_by and not run.training.schedule.shape.listens:
         for key in ("metric_for_best_model", "greater_is_better"):
             if key in best.model_fields_set:
-                yield _unused(key, "load_best_model_at_end", "false")
+                yield unused(key, "load_best_model_at_end", "false")
     if not best.early_stopping:
         for key in ("early_stopping_patience", "early_stopping_threshold"):
             if getattr(best, key) != type(best).model_fields[key].default:
-                yield _unused(key, "early_stopping", "false")
+                yield unused(key, "early_stopping", "false")
 
 
 def one_way_to_learn(run: Run) -> Iterator[Said]:
@@ -124,7 +116,7 @@ def the_mixture_fits(run: Run) -> Iterator[Said]:
     elif mixing.interleave_probs and abs(sum(mixing.interleave_probs) - 1) > 1e-6:
         yield Said("config.probs-sum", keys[:1], {"found": f"{sum(mixing.interleave_probs):.6g}"})
     elif mixing.mix_strategy != "concat" and sets == 1:
-        yield _unused("mix_strategy", "dataset", run.data.dataset[0])
+        yield unused("mix_strategy", "dataset", run.data.dataset[0])
     if mixing.neat_packing and mixing.packing is False:
         yield Said("config.two-packings", ("packing", "neat_packing"), {})
     if run.data.eval_on_each_dataset and not (run.data.eval_dataset or run.data.val_size):
@@ -136,7 +128,7 @@ def a_stream_is_read_as_it_comes(run: Run) -> Iterator[Said]:
     mixing, data = run.data.mixing, run.data
     if not mixing.streaming:
         if mixing.buffer_size != type(mixing).model_fields["buffer_size"].default:
-            yield _unused("buffer_size", "streaming", "false")
+            yield unused("buffer_size", "streaming", "false")
         return
     if run.training.max_steps <= 0:
         yield Said("config.stream-needs-steps", ("streaming", "max_steps"), {})
@@ -164,19 +156,19 @@ def texts_have_no_turns(run: Run) -> Iterator[Said]:
         return
     for key in ("train_on_prompt", "mask_history"):
         if run.value(key):
-            yield _unused(key, "stage", "pt")
+            yield unused(key, "stage", "pt")
     if run.data.on_too_long is not None:
-        yield _unused("on_too_long", "stage", "pt")
+        yield unused("on_too_long", "stage", "pt")
 
 
 def one_warmup(run: Run) -> Iterator[Said]:
     schedule = run.training.schedule
     if schedule.warmup_ratio and schedule.warmup_steps:
         yield Said("config.two-warmups", ("warmup_ratio", "warmup_steps"), {})
-    if schedule.lr_scheduler_type == "constant":
+    if not schedule.shape.warms_up:
         for key in ("warmup_ratio", "warmup_steps"):
             if run.value(key):
-                yield _unused(key, "lr_scheduler_type", "constant")
+                yield unused(key, "lr_scheduler_type", schedule.lr_scheduler_type)
 
 
 def method_fits(run: Run) -> Iterator[Said]:
@@ -197,7 +189,7 @@ def method_fits(run: Run) -> Iterator[Said]:
         if section != method.chosen:
             for key, info in type(section).model_fields.items():
                 if getattr(section, key) != info.default:
-                    yield _unused(key, "finetuning_type", kind)
+                    yield unused(key, "finetuning_type", kind)
 
 
 def learned_prompts_fit(run: Run) -> Iterator[Said]:
@@ -215,7 +207,7 @@ def learned_prompts_fit(run: Run) -> Iterator[Said]:
     }
     for key, used in uses.items():
         if not used and getattr(prompts, key) != type(prompts).model_fields[key].default:
-            yield _unused(key, "finetuning_type", kind)
+            yield unused(key, "finetuning_type", kind)
 
 
 def lora_fits(run: Run) -> Iterator[Said]:
@@ -225,9 +217,9 @@ def lora_fits(run: Run) -> Iterator[Said]:
     default = type(lora).model_fields["loraplus_lr_embedding"].default
     if lora.loraplus_lr_embedding != default:
         if lora.loraplus_lr_ratio is None:
-            yield _unused("loraplus_lr_embedding", "loraplus_lr_ratio", "null")
+            yield unused("loraplus_lr_embedding", "loraplus_lr_ratio", "null")
         elif lora.lora_target == ("all",):
-            yield _unused("loraplus_lr_embedding", "lora_target", "all")
+            yield unused("loraplus_lr_embedding", "lora_target", "all")
 
 
 def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
@@ -254,7 +246,7 @@ def answers_can_be_drawn(run: Run) -> Iterator[Said]:
     if generation.do_sample and generation.temperature == 0:
         yield Said("config.temperature-zero", ("do_sample", "temperature"), {})
     if generation.max_length is not None and generation.max_new_tokens is not None:
-        yield _unused("max_length", "max_new_tokens", generation.max_new_tokens)
+        yield unused("max_length", "max_new_tokens", generation.max_new_tokens)
 
 
 def weights_are_safetensors(run: Run) -> Iterator[Said]:
@@ -279,15 +271,11 @@ def folders_differ(run: Run) -> Iterator[Said]:
 def every_key_counts(run: Run) -> Iterator[Said]:
     """A key that another key switches off is worth a line, unless it only repeats its default."""
     if run.evaluation.eval_strategy != "steps" and run.evaluation.eval_steps is not None:
-        yield _unused("eval_steps", "eval_strategy", run.evaluation.eval_strategy)
+        yield unused("eval_steps", "eval_strategy", run.evaluation.eval_strategy)
     if run.saving.save_strategy != "steps" and run.saving.save_steps != 500:
-        yield _unused("save_steps", "save_strategy", run.saving.save_strategy)
+        yield unused("save_steps", "save_strategy", run.saving.save_strategy)
     if run.training.max_steps > 0 and run.training.num_train_epochs != 3:
-        yield _unused("num_train_epochs", "max_steps", run.training.max_steps)
-
-
-def _unused(key: str, by: str, value: object) -> Said:
-    return Said("config.unused-key", (key, by), {"key": key, "other": f"{by}: {value}"}, severity="note")
+        yield unused("num_train_epochs", "max_steps", run.training.max_steps)
 
 
 RULES: tuple[Rule, ...] = (
@@ -300,6 +288,9 @@ RULES: tuple[Rule, ...] = (
     texts_have_no_turns,
     a_stream_is_read_as_it_comes,
     one_warmup,
+    one_optimizer,
+    optimizer_fits,
+    schedule_fits,
     method_fits,
     learned_prompts_fit,
     lora_fits,

@@ -102,7 +102,12 @@ def _early_stopping_steps(value: Any) -> Mapping[str, Any]:
     return {"early_stopping": True, "early_stopping_patience": value}
 
 
+def _adafactor(value: Any) -> Mapping[str, Any]:
+    return {"optim": "adafactor"} if as_bool(value) else {}
+
+
 TRANSLATED: Mapping[str, tuple[str, Translation]] = {
+    "adafactor": ("true | false", _adafactor),
     "use_lora": ("true | false", _use_lora),
     "disable_gradient_checkpointing": ("true | false", _disable_gradient_checkpointing),
     "use_cpu": ("true | false", _use_cpu),
@@ -184,16 +189,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "ref_model_quantization_bit": (), "reward_model": (), "reward_model_adapters": (),
         "reward_model_quantization_bit": (), "reward_model_type": ("lora",),
     },
-    "config.planned-optimisers": {
-        "optim_args": (), "optim_target_modules": (), "adafactor": NO, "use_adam_mini": NO, "use_muon": NO,
-        "use_galore": NO, "galore_target": ("all",), "galore_rank": (16,), "galore_update_interval": (200,),
-        "galore_scale": (2.0,), "galore_proj_type": ("std",), "galore_layerwise": NO, "use_apollo": NO,
-        "apollo_target": ("all",), "apollo_rank": (16,), "apollo_update_interval": (200,), "apollo_scale": (32.0,),
-        "apollo_proj": ("random",), "apollo_proj_type": ("std",), "apollo_scale_type": ("channel",),
-        "apollo_layerwise": NO, "apollo_scale_front": NO, "use_badam": NO, "badam_mode": ("layer",),
-        "badam_start_block": (), "badam_switch_mode": ("ascending",), "badam_switch_interval": (50,),
-        "badam_update_ratio": (0.05,), "badam_mask_mode": ("adjacent",), "badam_verbose": (0,),
-    },
     "config.planned-losses": {
         "label_smoothing_factor": (0,), "neftune_noise_alpha": (0,),
         "use_dft_loss": NO, "use_asft_loss": NO, "asft_alpha": (0.1,), "use_eaft_loss": NO, "eaft_alpha": (1.0,),
@@ -242,7 +237,7 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
     "config.planned-loop": {
         "save_only_model": NO, "ignore_data_skip": NO, "auto_find_batch_size": NO, "torch_compile": NO,
         "torch_compile_backend": (), "torch_compile_mode": (), "full_determinism": NO, "tf32": NO,
-        "lr_scheduler_kwargs": (), "logging_strategy": ("steps",), "logging_first_step": NO, "eval_on_start": NO,
+        "logging_strategy": ("steps",), "logging_first_step": NO, "eval_on_start": NO,
         "eval_delay": (0,), "enable_jit_checkpoint": NO,
     },
     "config.planned-sampling": {

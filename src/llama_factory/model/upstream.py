@@ -5,6 +5,10 @@ Every function here has a test that fails when upstream no longer needs it.
 
 from __future__ import annotations
 
+import sys
+from importlib import import_module
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
@@ -109,3 +113,24 @@ class _Dropping:
             weight_BE = weight_BE * kept_B1
         turned: Tensor = self._turn(self._module, weight_BE, *settings)
         return turned
+
+
+def without_bitsandbytes(package: str, module: str) -> ModuleType:
+    """`module` of `package`, without what the package's own first lines import.
+
+    galore-torch 1.0 and apollo-torch 1.0.3 import their 8-bit optimizers, and with them bitsandbytes, before anything
+    else. Nothing here uses those, they run on CUDA alone, and bitsandbytes costs a second of every start.
+    """
+    found = find_spec(package)
+    if found is None or found.submodule_search_locations is None:
+        raise ModuleNotFoundError(package)
+    kept = sys.modules.get(package)
+    if kept is None:
+        empty = ModuleType(package)
+        empty.__path__ = list(found.submodule_search_locations)
+        sys.modules[package] = empty
+    try:
+        return import_module(f"{package}.{module}")
+    finally:
+        if kept is None:
+            del sys.modules[package]

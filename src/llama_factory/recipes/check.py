@@ -8,8 +8,9 @@ rooms find, this file only puts their findings in one list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from llama_factory import data, storage
 from llama_factory.config import Run, require
 from llama_factory.config import audit as config_audit
+from llama_factory.config.optimizers import MODULES, extra_of
 from llama_factory.data import audit as data_audit
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.machine.environment import problems as library_problems
@@ -98,6 +100,7 @@ def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list
     lengths_R, largest = _measured(rows)
     return [
         *config_audit.audit(run),
+        *_optimizer_library(run),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
         *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
@@ -107,6 +110,14 @@ def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list
             run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch
         ),
     ]
+
+
+def _optimizer_library(run: Run) -> Iterator[Finding]:
+    """The package that the optimizer comes in is looked for, not loaded."""
+    kind, library = run.training.optimizer.kind, run.training.optimizer.facts.library
+    if library and find_spec(MODULES[library]) is None:
+        values = {"found": kind, "library": library, "extra": extra_of(library)}
+        yield Finding("machine.no-optimizer-library", "error", run.where("optim"), values)
 
 
 def refuse(findings: list[Finding]) -> None:

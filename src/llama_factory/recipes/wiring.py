@@ -23,6 +23,7 @@ from llama_factory.model import fingerprint, footprint, frozen, load, save, weig
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
+from llama_factory.recipes.moving import blocks, low_rank, moved_by, require_pages
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
 from llama_factory.records import Finding
 from llama_factory.render import Renderer
@@ -64,6 +65,7 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     loading.ready(run, folders.base, load.check_folder(folders.base))
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
+    require_pages(run, device)
     return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
 
 
@@ -100,16 +102,21 @@ def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> Fit
         max_steps=training.max_steps,
         seed=training.seed,
         master_dtype=precision.master,
-        optim=optimizer.optim,
+        optim=optimizer.kind,
+        optim_args={} if optimizer.facts.projects else optimizer.args,
+        paged=optimizer.optim.startswith("paged_"),
+        low_rank=low_rank(optimizer),
+        blocks=blocks(optimizer),
         learning_rate=optimizer.learning_rate,
         weight_decay=optimizer.weight_decay,
-        adam_beta1=optimizer.adam_beta1,
-        adam_beta2=optimizer.adam_beta2,
+        adam_beta1=optimizer.betas[0],
+        adam_beta2=optimizer.betas[1],
         adam_epsilon=optimizer.adam_epsilon,
         max_grad_norm=optimizer.max_grad_norm,
         skip_bad_batch=training.skip_bad_batch,
         rate_factors={} if policy is None else _rate_factors(run, policy),
         lr_scheduler_type=schedule.lr_scheduler_type,
+        lr_scheduler_kwargs=schedule.kwargs,
         warmup_ratio=schedule.warmup_ratio,
         warmup_steps=schedule.warmup_steps,
         logging_steps=run.logging.logging_steps,
@@ -238,6 +245,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "fused_layers": run.model.fused_layers,
         **({} if run.model.cache_frozen_layers == "auto" else {"cache_frozen_layers": run.model.cache_frozen_layers}),
         "master format": bench.precision.master,
+        **moved_by(run.training.optimizer),
     }
     plan = plan_of(run, bench.precision)
     settings = {
@@ -247,6 +255,8 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
             "adam_epsilon", "max_grad_norm", "lr_scheduler_type", "warmup_ratio", "warmup_steps",
         )
     }  # fmt: skip
+    if run.training.schedule.lr_scheduler_kwargs:
+        settings["lr_scheduler_kwargs"] = run.training.schedule.lr_scheduler_kwargs
     return Checkpoints(
         folder=bench.output,
         save_model=writer,

@@ -39,10 +39,11 @@ RECORD = "best.json"
 class State:
     """A moment between two steps.
 
-    optimizer: `exp_avg/<name>` and the like. meter: the figures since the last log line, so that the
-    line after a resume is the mean of all its steps. evaluation_due: a signal came before it was done.
-    best: the best evaluation so far, and how many were made since. health: batches passed over so far, and the limit
-    of a micro-batch since memory ran out.
+    optimizer: `exp_avg/<name>` and the like; optimizer_facts: what it has beside tensors; rates: what a schedule has
+    seen. result: the weights as they are used, where they are not the masters. meter: the figures since the last log
+    line, so that the line after a resume is the mean of all its steps. evaluation_due: a signal came before it was
+    done. best: the best evaluation so far, and how many were made since. health: batches passed over so far, and the
+    limit of a micro-batch since memory ran out.
     """
 
     step: int
@@ -56,6 +57,9 @@ class State:
     evaluation_due: bool = False
     best: Mapping[str, Any] = field(default_factory=dict)
     health: Mapping[str, Any] = field(default_factory=dict)
+    optimizer_facts: Mapping[str, Any] = field(default_factory=dict)
+    rates: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Checkpoints:
         return [Finding("trainer.best-put-away", "note", str(folder), {"moved": moved.name})]
 
     def _write(self, folder: Path, state: State) -> None:
-        self.save_model(folder, state.masters)
+        self.save_model(folder, state.masters if state.result is None else state.result)
         tensors = {f"{MASTER}{name}": value for name, value in state.masters.items()} | dict(state.optimizer)
         save_file({name: tensor.detach().contiguous() for name, tensor in tensors.items()}, folder / OPTIMIZER)
         save_file(dict(state.randomness), folder / RANDOMNESS)
@@ -178,6 +182,8 @@ class Checkpoints:
             "evaluation_due": state.evaluation_due,
             "best": dict(state.best),
             "health": dict(state.health),
+            "optimizer": dict(state.optimizer_facts),
+            "rates": dict(state.rates),
             "identity": dict(self.identity),
             "settings": dict(self.settings),
         }
@@ -267,8 +273,10 @@ def _load(folder: Path) -> State:
         source=facts["source"],
         meter=facts["meter"],
         evaluation_due=facts["evaluation_due"],
-        best=facts.get("best", {}),  # written by earlier releases without these two
+        best=facts.get("best", {}),  # earlier releases wrote none of these
         health=facts.get("health", {}),
+        optimizer_facts=facts.get("optimizer", {}),
+        rates=facts.get("rates", {}),
     )
 
 

@@ -30,9 +30,10 @@ from llama_factory.trainer.health import Health
 from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.meter import Meter
 from llama_factory.trainer.observers.listeners import Listeners
-from llama_factory.trainer.optimizer import Optimizer
+from llama_factory.trainer.optimizers import Optimizer
 from llama_factory.trainer.plan import FitPlan, Strategy, due
 from llama_factory.trainer.ports import Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
+from llama_factory.trainer.schedule import Rates, rates_of
 from llama_factory.trainer.signals import LeaveNow, Stop
 from llama_factory.trainer.update import Updater
 
@@ -93,7 +94,7 @@ def fit(
         )  # fmt: skip
         loop = _Loop(
             policy, source, plan, listeners, checkpoints, evaluate,
-            stop, masters, optimizer, updater, meter, best, health, total,
+            stop, masters, optimizer, updater, rates_of(plan, total), meter, best, health, total,
         )  # fmt: skip
         try:
             loop.begin()
@@ -120,6 +121,7 @@ class _Loop(Generic[P]):
     masters: Masters
     optimizer: Optimizer
     updater: Updater[P]
+    rates: Rates
     meter: Meter
     best: Best
     health: Health
@@ -156,7 +158,7 @@ class _Loop(Generic[P]):
             source_state, random_state = self.source.state(), randomness.capture()
             began, computed = time.monotonic(), time.process_time()
             step = self.source.next_step()
-            rate = self.plan.rate(self.step, self.total)
+            rate = self.rates.rate(self.step)
             try:
                 loss, norm = self.updater.make(step, self.step + 1, rate, random_state)
             except (DivergedError, MachineError) as error:
@@ -187,6 +189,7 @@ class _Loop(Generic[P]):
 
     def finish(self) -> FitResult:
         self._refuse_broken_weights()
+        self.optimizer.settle()
         folder, best_step = self._publish()
         return FitResult(
             first_step=self.first_step,
@@ -241,6 +244,7 @@ class _Loop(Generic[P]):
             told = self.meter.of_window(self.step, self.epoch, rate, norm, now)
             self.listeners.logged(told)
             self._notice(self.health.logged(told))
+        self._notice(self.optimizer.said())
         if self.evaluate and self._due(plan.eval_strategy, plan.eval_steps):
             self.evaluation_due = True
             self._evaluate()
@@ -257,7 +261,7 @@ class _Loop(Generic[P]):
         before = randomness.capture()
         self.policy.module.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self.optimizer.evaluating():
                 metrics = self.stop.unless_stopped(self.evaluate)
         finally:
             self.policy.module.train()
@@ -268,6 +272,7 @@ class _Loop(Generic[P]):
 
     def _tell_evaluation(self, metrics: Mapping[str, float]) -> None:
         self.metrics = metrics
+        self.rates.evaluated(metrics)
         now = time.monotonic()
         left = self.meter.remaining_s(self.step, now)
         told = Evaluation(self.step, self.total, self.epoch, metrics, self.meter.elapsed_s(now), left)
@@ -296,7 +301,7 @@ class _Loop(Generic[P]):
         self._refuse_broken_weights()
         finite = {name: figure for name, figure in metrics.items() if math.isfinite(figure)}
         record = {"step": self.step, "epoch": self.epoch, "metrics": finite}
-        self.listeners.saved(self.step, self.checkpoints.keep_best(self.masters.tensors(), record))
+        self.listeners.saved(self.step, self.checkpoints.keep_best(self.optimizer.result(), record))
 
     def _save(self, state: State | None = None) -> None:
         if not self.checkpoints:
@@ -342,6 +347,9 @@ class _Loop(Generic[P]):
             epoch=self.epoch,
             masters=self.masters.tensors(),
             optimizer=self.optimizer.state(),
+            optimizer_facts=self.optimizer.facts(),
+            result=self.optimizer.result(),
+            rates=self.rates.state(),
             randomness=randomness.capture(),
             source=self.source.state(),
             meter=self.meter.state(time.monotonic()),
@@ -356,7 +364,8 @@ class _Loop(Generic[P]):
         self.evaluation_due = state.evaluation_due
         self.best.restore(state.best)
         self.masters.load(state.masters)
-        self.optimizer.load(state.optimizer)
+        self.optimizer.load(state.optimizer, state.optimizer_facts)
+        self.rates.restore(state.rates)
         self.source.restore(state.source)
         self.meter.restore(state.meter)
         self.skipped = state.health.get("skipped", 0)

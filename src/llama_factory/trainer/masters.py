@@ -14,7 +14,8 @@ It does not update anything: that is `optimizer`. fp16 has no place here: withou
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 
 import torch
@@ -88,6 +89,30 @@ class Masters:
                 if self.values[name] is not parameter:
                     parameter.copy_(self.values[name])
 
+    @contextmanager
+    def showing(self, values: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, the model works with these values instead of the masters', which are left alone.
+
+        A parameter that is its own master is kept aside for as long; one whose master this is already costs nothing.
+        """
+        other = {name: value for name, value in values.items() if not _is_same(value, self.values[name])}
+        kept = {name: one.detach().clone() for name, one in self._working.items() if name in other}
+        try:
+            with torch.no_grad():
+                for name, value in other.items():
+                    self._working[name].copy_(value)
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in kept.items():
+                    self._working[name].copy_(value)
+
+    def become(self, values: Mapping[str, Tensor]) -> None:
+        """The masters, and the model with them, take these values on. What they have already costs nothing."""
+        other = {name: value for name, value in values.items() if not _is_same(value, self.values[name])}
+        if other:
+            self.load({**self.tensors(), **other})
+
     def load(self, values: Mapping[str, Tensor]) -> None:
         """Take over saved values. Names and shapes must be these; the caller has compared them."""
         if values.keys() != self.values.keys():
@@ -101,6 +126,10 @@ class Masters:
         """In one pass without a copy: nan and inf both show in the smallest or the largest value."""
         edges = (edge for value in self.values.values() if value.numel() for edge in torch.aminmax(value.detach()))
         return all(math.isfinite(edge.item()) for edge in edges)
+
+
+def _is_same(one: Tensor, other: Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape
 
 
 class _Collect:

@@ -9,16 +9,44 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-from llama_factory.trainer.schedule import SCHEDULES, warmup_updates
+from llama_factory.trainer.schedule import SCHEDULES, At, warmup_updates
 
 Strategy = Literal["no", "steps", "epoch"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LowRank:
+    """What GaLore and APOLLO work on and how. targets: names of layers, `all` for every linear one but the head."""
+
+    targets: tuple[str, ...] = ("all",)
+    rank: int = 16
+    update_interval: int = 200
+    scale: float = 2.0
+    proj_type: str = "std"
+    proj: str = "random"
+    scale_type: str = "channel"
+    scale_front: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """How BAdam goes through the weights. switch_interval: in steps, -1 never. said: changes of the block are told."""
+
+    start_block: int | None = None
+    switch_mode: str = "ascending"
+    switch_interval: int = 50
+    update_ratio: float = 0.05
+    mask_mode: str = "adjacent"
+    said: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FitPlan:
-    """rate_factors: by parameter name, how many times the schedule's rate moves it; 1 where nothing stands.
+    """optim: a name of `config.optimizers.OPTIMIZERS`; paged: its state may leave the GPU.
+
+    rate_factors: by parameter name, how many times the schedule's rate moves it; 1 where nothing stands.
 
     `master_dtype` "bfloat16" is `pure_bf16`: no fp32 copy of weights that are trained in bf16.
 
@@ -32,7 +60,11 @@ class FitPlan:
     seed: int = 42
     master_dtype: Literal["float32", "bfloat16"] = "float32"
 
-    optim: str = "adamw_torch"
+    optim: str = "adamw"
+    optim_args: Mapping[str, Any] = field(default_factory=dict)
+    paged: bool = False
+    low_rank: LowRank = field(default_factory=LowRank)
+    blocks: Blocks = field(default_factory=Blocks)
     learning_rate: float = 5e-5
     weight_decay: float = 0.0
     adam_beta1: float = 0.9
@@ -43,6 +75,7 @@ class FitPlan:
     rate_factors: Mapping[str, float] = field(default_factory=dict)
 
     lr_scheduler_type: str = "linear"
+    lr_scheduler_kwargs: Mapping[str, Any] = field(default_factory=dict)
     warmup_ratio: float = 0.0
     warmup_steps: int = 0
 
@@ -63,9 +96,10 @@ class FitPlan:
         return self.max_steps if self.max_steps > 0 else math.ceil(self.num_train_epochs * steps_per_epoch)
 
     def rate(self, done: int, total: int) -> float:
-        """The learning rate of the next update, `done` updates having been made."""
+        """The learning rate of the next update after `done`, by a schedule that only counts them."""
         warmup = warmup_updates(total, warmup_steps=self.warmup_steps, warmup_ratio=self.warmup_ratio)
-        return self.learning_rate * SCHEDULES[self.lr_scheduler_type](done, warmup, total)
+        at = At(done, warmup, total, self.lr_scheduler_kwargs, self.learning_rate)
+        return self.learning_rate * SCHEDULES[self.lr_scheduler_type](at)
 
 
 def due(strategy: Strategy, every: int, *, step: int, total: int, steps_per_epoch: int) -> bool:

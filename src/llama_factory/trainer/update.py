@@ -21,7 +21,7 @@ from llama_factory.trainer import randomness
 from llama_factory.trainer.accumulate import StepLoss, accumulate, name_rows
 from llama_factory.trainer.health import SPIKES_NAMED, Health, suspects
 from llama_factory.trainer.masters import Masters
-from llama_factory.trainer.optimizer import Optimizer
+from llama_factory.trainer.optimizers import Optimizer
 from llama_factory.trainer.plan import FitPlan
 from llama_factory.trainer.ports import Objective, Origin, P
 from llama_factory.trainer.room import OutOfRoom, Room

@@ -64,12 +64,6 @@ FEATURES: dict[str, Letter] = {
         zh="偏好与奖励学习",
         zh_cure="请删除该行，使用 `stage: sft`。",
     ),
-    "config.planned-optimisers": Letter(
-        en="optimisers other than AdamW",
-        en_cure="Remove the line; `optim: adamw_torch` is built.",
-        zh="AdamW 以外的优化器",
-        zh_cure="请删除该行；目前支持 `optim: adamw_torch`。",
-    ),
     "config.planned-losses": Letter(
         en="losses other than plain cross-entropy on the assistant's turns",
         en_cure="Remove the line; every assistant turn is trained with weight 1.",
