@@ -228,7 +228,7 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
     if bits is None:
         for key in ("quantization_method", "quantization_type", "double_quantization"):
             if getattr(keys, key) != type(keys).model_fields[key].default:
-                yield _unused(key, "quantization_bit", "null")
+                yield unused(key, "quantization_bit", "null")
         return
     if kind != "lora":
         yield Said("config.quantised-learns", ("quantization_bit", "finetuning_type"), {"bits": bits, "found": kind})
@@ -238,7 +238,7 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
     for key in ("quantization_type", "double_quantization"):
         for by, value in other.items():
             if getattr(keys, key) != type(keys).model_fields[key].default:
-                yield _unused(key, by, value)
+                yield unused(key, by, value)
 
 
 def answers_can_be_drawn(run: Run) -> Iterator[Said]:
