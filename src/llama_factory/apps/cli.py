@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 
-from llama_factory.apps import checking, cleaning, converting, faults, lookup, pages, showing, work
+from llama_factory.apps import checking, cleaning, converting, faults, lookup, pages, planning, showing, work
 from llama_factory.apps.screen import Screen, fill_closed_descriptors, open_screen
 from llama_factory.apps.usage import unknown
 
@@ -55,6 +55,7 @@ COMMANDS: Mapping[str, Callable[[Words, Screen, Environ], int]] = {
     "convert": converting.convert,
     "clean": cleaning.clean,
     "check": checking.check,
+    "plan": planning.plan,
     "show": showing.show,
     "train": work.train,
     "chat": work.chat,

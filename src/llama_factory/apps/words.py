@@ -10,6 +10,7 @@ from typing import Any
 
 from llama_factory.apps.words_of_data import WORDS as OF_DATA
 from llama_factory.apps.words_of_data import Said
+from llama_factory.apps.words_of_plans import WORDS as OF_PLANS
 from llama_factory.errors import Language
 
 
@@ -23,6 +24,7 @@ COMMANDS: Mapping[str, Said] = {
     "convert": Said("write a data set in another form", "把数据集转换成另一种格式"),
     "clean": Said("clean a data file into another one, or say what is in it", "清洗数据文件，或说明其中的问题"),
     "check": Said("look for what would train a bad model, without training", "训练之前的检查，不做训练"),
+    "plan": Said("memory and time of every method, and which one to take", "各方法所需的内存与时间，以及如何选择"),
     "show": Said("rows of the data as the model reads them, token by token", "逐个词元展示模型看到的数据行"),
     "train": Said("train a model", "训练模型"),
     "chat": Said("talk with a model in the terminal", "在终端与模型对话"),
@@ -53,6 +55,10 @@ USAGE: Mapping[str, tuple[str, ...]] = {
         "IN OUT ... [--against FILE] [--fields KEY,KEY] [--report PATH] [--dry-run] [--on-bad-row skip] [--overwrite]",
     ),
     "check": ("FILE [KEY=VALUE ...] [--json] [--step | --config-only]",),
+    "plan": (
+        "FILE [KEY=VALUE ...] [--memory 24GB] [--gpu NAME] [--gpus N] [--rows N] [--hours H] [--json]",
+        "--model PATH_OR_NAME [--memory 24GB] [--gpu NAME] [--gpus N] [--rows N] [--hours H] [KEY=VALUE ...] [--json]",
+    ),
     "show": (
         "FILE [KEY=VALUE ...] [row=N|FILE:N,...] [--tokens] [--html PATH] [--json]",
         "dataset=NAME template=NAME model_name_or_path=PATH [--first|--random|--longest [N]] [--overwrite]",
@@ -69,6 +75,7 @@ USAGE: Mapping[str, tuple[str, ...]] = {
 
 WORDS: Mapping[str, Said] = {
     **OF_DATA,
+    **OF_PLANS,
     "title": Said(
         "LLaMA Factory {version}: fine-tune a language model from one YAML file",
         "LLaMA Factory {version}：用一份 YAML 文件微调语言模型",

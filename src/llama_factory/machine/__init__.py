@@ -11,6 +11,7 @@ from llama_factory.machine.ahead import make_ready
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
 from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
+from llama_factory.machine.probe import copy_rate, product_rate
 from llama_factory.machine.shortage import first_line, is_out_of_memory
 from llama_factory.machine.tuning import keep_memory, set_aside, torch_setup
 from llama_factory.machine.usage import Gauge, Usage
@@ -21,6 +22,7 @@ __all__ = [
     "Memory",
     "Precision",
     "Usage",
+    "copy_rate",
     "describe",
     "environment",
     "first_line",
@@ -31,6 +33,7 @@ __all__ = [
     "memory",
     "pick_device",
     "pick_precision",
+    "product_rate",
     "set_aside",
     "torch_setup",
 ]

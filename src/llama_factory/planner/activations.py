@@ -1,0 +1,99 @@
+"""What a forward keeps for its backward, counted tensor by tensor as our own layers keep it.
+
+In: a `ModelShape` and a `Setup`. Out: bytes. The layers are those of `model/gated.py`, `norm.py`, `isolated.py`,
+`lora.py` and `head.py`; with width D, inner width I and Hq, Hk heads of width d, a layer keeps
+
+    the residual before each of the two norms and the same after it                 4 D
+    queries, keys, values, and the attention's output                               2 Hq d + 2 Hk d
+    P of short documents                                                            Hq * min((length + 128) / 2, 512)
+    what gate and up gave; where the MLP is not in one piece, also silu and h       2 I, 4 I
+
+numbers for every token. The library's own layers, which stand in where ours are not shown to be equal, keep more.
+"""
+
+from __future__ import annotations
+
+from llama_factory.planner.setup import SINGLE, Setup, running_layers
+from llama_factory.records import LayerShape, ModelShape
+
+BLOCK = 128
+KEPT_KEYS = 512
+CHUNK_ROWS = 256
+FLAT_ROWS = 32
+KEPT_BYTES = 512 * 2**20
+"""As in `model/isolated.py` and `model/head.py`; a test compares them."""
+
+NORMS_KEEP_EXACT = 2
+"""The library's norm keeps a whole copy in fp32 for its backward."""
+
+
+def kept(shape: ModelShape, setup: Setup) -> int:
+    """Bytes of all that a micro-batch keeps for the backward.
+
+    With checkpointing the input of every layer is kept, and one layer at a time in full.
+    """
+    running = running_layers(shape, setup)
+    each = [_layer(shape, layer, setup) for layer in shape.layers for _ in range(layer.count)]
+    each = each[-running:]
+    if not setup.checkpointing:
+        return sum(each)
+    return running * setup.tokens * shape.hidden * setup.number + max(each)
+
+
+def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
+    """Bytes that one layer keeps."""
+    query, key = shape.heads * shape.key_width, shape.kv_heads * shape.key_width
+    out, value = shape.heads * shape.value_width, shape.kv_heads * shape.value_width
+    wide = 4 * shape.hidden + query + key + value + out
+    numbers = wide + _mlp(shape, layer, setup) + _ranks(layer, setup)
+    exact = 0 if setup.fused else NORMS_KEEP_EXACT * shape.hidden * SINGLE
+    return setup.tokens * (numbers * setup.number + exact) + scores(shape, setup) * setup.number
+
+
+def scores(shape: ModelShape, setup: Setup) -> int:
+    """Numbers of the softmax that a layer's attention keeps."""
+    return shape.heads * sum(length * min((length + BLOCK) // 2, KEPT_KEYS) for length in setup.lengths)
+
+
+def _mlp(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
+    """Numbers a token. Of experts each token passes through `used`."""
+    back = [one for one in layer.linears if one.name.startswith(INSIDE) and one.name.endswith(BACK)]
+    inner = sum(one.inputs * one.used for one in back)
+    if not shape.gated:
+        return 2 * inner
+    whole = setup.fused and setup.method == "lora" and all(one.adapts for one in back)
+    return (2 if whole else 4) * inner
+
+
+INSIDE = ("mlp.", "experts.", "shared_expert")
+BACK = ("down_proj", "fc2", "c_proj", "dense_4h_to_h")
+"""The matrices that lead out of an MLP; their input is as wide as the MLP inside."""
+
+
+def _ranks(layer: LayerShape, setup: Setup) -> int:
+    """Numbers a token that adapters keep: the narrow state between two halves, or a layer's rotated input."""
+    if setup.method == "oft":
+        return sum(one.inputs for one in layer.linears if one.adapts)
+    if setup.method != "lora":
+        return 0
+    return setup.rank * sum(one.adapts for one in layer.linears)
+
+
+def head_buffers(shape: ModelShape, setup: Setup) -> int:
+    """Logits of one chunk in the working format and of some rows in fp32; a head that learns keeps its slopes too."""
+    rows = min(CHUNK_ROWS, setup.learned)
+    chunk = rows * shape.vocab * setup.number
+    flat = 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
+    slopes = setup.learned * shape.hidden * setup.number
+    if setup.method == "full":
+        whole = setup.learned * shape.vocab * setup.number
+        slopes += min(whole, KEPT_BYTES)
+    return chunk + flat + slopes
+
+
+def passing(shape: ModelShape, setup: Setup) -> int:
+    """What the backward of one layer holds at a time beside what was kept: five tensors as wide as the MLP inside, and
+    the gradients of the residual and of what was normed.
+    """
+    widest = max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
+    return setup.tokens * (5 * widest + 2 * shape.hidden) * setup.number

@@ -1,0 +1,126 @@
+"""How long a step takes: floating point operations over the speed of matrix products, bytes over that of the memory.
+
+In: a `ModelShape`, a `Setup`, the `Rates` of a machine. Out: seconds. One micro-batch of T tokens takes
+
+    t = F / products + B / bytes          and a step the sum over its micro-batches, and the update of what is trained
+
+F: 2 operations for each weight that a token meets, forward; as many for the gradient of its input, and as many again
+for the gradient of a weight that learns. Below the lowest layer that learns there is no backward. Checkpointing makes
+the forward of the layers twice. The head is met by learned tokens alone.
+B: what is done between the products moves every number that is kept for the backward `PASSES` times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from llama_factory.planner.activations import kept, scores
+from llama_factory.planner.setup import SINGLE, Setup, adapted, chosen_layers, running_layers, trained
+from llama_factory.records import ModelShape
+
+PASSES = 7.0
+"""How often a number that the backward needs is moved: written and read by the layer that makes it and by the one that
+takes it, read again in the backward, its gradient written and read. Measured (`benchmarks/plan_calibration.py`)."""
+
+UPDATE_BYTES = 40
+"""Moved for every trained weight in an update: its gradient is summed, measured and scaled, the fused optimiser reads
+and writes value and two moments, and the value is rounded into the working weights."""
+
+HEAD_PASSES = 20
+"""Bytes moved for every logit, most of them in fp32 in pieces that stay in the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """products: floating point operations a second in large matrix products; bytes: a second, copied."""
+
+    products: float
+    bytes: float
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A GPU as its maker describes it: bytes of memory, dense bf16 operations a second, bytes a second."""
+
+    memory: float
+    products: float
+    bytes: float
+
+
+CARDS: Mapping[str, Card] = {
+    "t4": Card(16e9, 65e12, 320e9),
+    "v100": Card(32e9, 125e12, 900e9),
+    "a10": Card(24e9, 125e12, 600e9),
+    "l4": Card(24e9, 121e12, 300e9),
+    "l40s": Card(48e9, 362e12, 864e9),
+    "a6000": Card(48e9, 155e12, 768e9),
+    "rtx3090": Card(24e9, 71e12, 936e9),
+    "rtx4090": Card(24e9, 165e12, 1008e9),
+    "rtx5090": Card(32e9, 210e12, 1792e9),
+    "a100-40gb": Card(40e9, 312e12, 1555e9),
+    "a100": Card(80e9, 312e12, 2039e9),
+    "a800": Card(80e9, 312e12, 2039e9),
+    "h100": Card(80e9, 989e12, 3350e9),
+    "h800": Card(80e9, 989e12, 3350e9),
+    "h20": Card(96e9, 148e12, 4000e9),
+    "h200": Card(141e9, 989e12, 4800e9),
+}
+"""Peaks from the data sheets, without sparsity; those without bf16 (T4, V100) by their fp16."""
+
+UTILISATION = 0.4
+"""Of a card's peak that training reaches in its matrix products; published runs lie between 0.3 and 0.5."""
+
+
+def of_card(name: str) -> Rates:
+    card = CARDS[name]
+    return Rates(card.products * UTILISATION, card.bytes, name)
+
+
+def operations(shape: ModelShape, setup: Setup) -> float:
+    """Floating point operations of one micro-batch, forward and backward, adapters and attention with them."""
+    tokens, depth = setup.tokens, shape.depth
+    running = running_layers(shape, setup)
+    through = 2.0 * tokens * shape.active + _attention(shape, setup)
+    forward = through + (through * running / depth if setup.checkpointing else 0.0)
+    backward = through * running / depth
+    if setup.method in ("full", "freeze"):
+        learning = shape.active if setup.method == "full" else _products_of(shape, setup)
+        backward += 2.0 * tokens * learning
+    else:
+        beside = setup.rank * sum(one.inputs + one.outputs for one in adapted(shape, setup.targets))
+        forward += 2.0 * tokens * beside * (2 if setup.checkpointing else 1)
+        backward += 4.0 * tokens * beside
+    head = 2.0 * setup.learned * shape.head * (3 if setup.method == "full" else 2)
+    return forward + backward + head
+
+
+def _products_of(shape: ModelShape, setup: Setup) -> int:
+    layers = chosen_layers(shape, setup.layers)
+    return sum(one.inputs * one.outputs * one.used for layer in layers for one in layer.linears)
+
+
+def _attention(shape: ModelShape, setup: Setup) -> float:
+    """Both products of a forward over half of the square; the backward's four are counted as two of the forward's."""
+    return 2.0 * shape.depth * scores(shape, setup) * (shape.key_width + shape.value_width)
+
+
+def moved(shape: ModelShape, setup: Setup) -> float:
+    """Bytes that one micro-batch moves between its products."""
+    whole = replace(setup, checkpointing=False)
+    backward = PASSES * kept(shape, whole)
+    forward_alone = shape.depth - running_layers(shape, setup)
+    if forward_alone:
+        every = kept(shape, replace(whole, method="full")) / shape.depth
+        backward += PASSES / 3 * every * forward_alone
+    if setup.checkpointing:
+        backward *= 4 / 3
+    return backward + HEAD_PASSES * setup.learned * shape.vocab
+
+
+def step_seconds(shape: ModelShape, setup: Setup, rates: Rates) -> float:
+    """Of one update of the weights: all its micro-batches, alike, and the update."""
+    micro = operations(shape, setup) / rates.products + moved(shape, setup) / rates.bytes
+    update = UPDATE_BYTES * trained(shape, setup) * (setup.master / SINGLE) / rates.bytes
+    return setup.micro_batches * micro + update

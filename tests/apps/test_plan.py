@@ -1,0 +1,114 @@
+"""`plan`: a page, a table, a choice and a configuration that the other commands accept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_commands import Told, in_process
+
+from llama_factory.planner.known import KNOWN
+from llama_factory.recipes import plan as recipe
+from llama_factory.testing.tiny import tiny_config
+
+
+@pytest.fixture
+def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Told:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLAMA_FACTORY_LANG", "en")
+    monkeypatch.setattr(recipe, "rates_here", lambda shape, setup: recipe.Rates(5e11, 2e10))
+    return in_process("plan", tmp_path, capsys)
+
+
+def object_of(out: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(out)
+    return found
+
+
+def accepted(yaml: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`check --config-only` finds nothing wrong with it."""
+    (tmp_path / "planned.yaml").write_text(yaml)
+    code, out, err = in_process("check", tmp_path, capsys)("planned.yaml", "--config-only")
+    assert code == 0, out + err
+
+
+@pytest.mark.parametrize("memory", ["300GB", "80GB", "24GB", "16GB"])
+def test_a_name_is_enough_and_the_configuration_is_accepted(
+    memory: str, told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = told("--model", "Qwen2.5-7B", "--memory", memory, "--gpus", "2", "--json")
+    assert (code, err) == (0, "")
+    found = object_of(out)
+    assert found["model"]["parameters"] == 7_615_616_512
+    assert len(found["table"]) == 15
+    assert found["assumed"] == ["planner.lengths-assumed"]
+    assert set(found["each_of_several_gpus"]) == {"ddp", "zero1", "zero2", "zero3"}
+    if found["choice"] is None:
+        assert found["changes"]
+    else:
+        assert found["choice"]["total"] <= 0.8 * found["room"]["memory"]
+    assert "model_name_or_path: Qwen/Qwen2.5-7B" in found["yaml"]
+    accepted(found["yaml"], tmp_path, capsys)
+
+
+def test_a_page_has_the_table_the_choice_and_the_reason(told: Told) -> None:
+    code, out, _ = told("--model", "Qwen2.5-7B", "--gpu", "a100", "--rows", "20000", "--hours", "8")
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) <= 50
+    assert "7.62 billion weights" in lines[0]
+    assert "80 GB on each of 1 GPU(s) (a100)" in lines[1]
+    table = {line.split("  ")[1]: line for line in lines if line.startswith("  ") and "*" in line}
+    assert "(76.2, 15.2)" in table["lora"]
+    assert any(line.startswith("Take lora, 16 bit: the best result that fits the memory and 8 h.") for line in lines)
+    assert any("full would take" in line for line in lines)
+    assert any(line.strip() == "finetuning_type: lora" for line in lines)
+
+
+def test_a_folder_with_nothing_but_a_configuration_is_a_model(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "only").mkdir()
+    (tmp_path / "only" / "config.json").write_text(json.dumps(tiny_config("llama").to_dict()))
+    code, out, _ = told("--model", "only", "--json", "lora_rank=4", "cutoff_len=32")
+    assert code == 0
+    found = object_of(out)
+    assert found["choice"]["hours"] is None  # nobody said how many rows there are
+    assert "lora_rank: 4" in found["yaml"] or found["choice"]["method"] == "full"
+    accepted(found["yaml"], tmp_path, capsys)
+
+
+def test_what_cannot_be_planned_is_a_letter(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    for words, said in (
+        (("--model", "qwen2.5-8b"), "no well-known model (`qwen2.5-"),
+        (("--model", "empty"), "needs a folder with a config.json"),
+        (("--model", "Qwen2.5-7B", "--gpu", "a1000"), "`a100`?"),
+        (("--model", "Qwen2.5-7B", "--memory", "many"), "24GB"),
+        ((), "expected a configuration or --model"),
+        (("train.yaml", "--model", "Qwen2.5-7B"), "expected a configuration or --model"),
+    ):
+        code, _, err = told(*words)
+        assert code == 2, words
+        assert said in err, words
+
+
+def test_a_model_that_no_change_helps_gets_a_smaller_one_and_no_configuration(told: Told) -> None:
+    code, out, _ = told("--model", "llama-2-70b", "--memory", "24GB", "--json")
+    assert code == 0
+    found = object_of(out)
+    if found["yaml"] == "":
+        assert found["smaller_model"] in {one.hub for one in KNOWN.values()}
+        assert found["changes_together"]
+    else:
+        assert "quantization_bit" in found["yaml"]
+
+
+def test_both_languages(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLAMA_FACTORY_LANG", "zh")
+    code, out, _ = told("--model", "Qwen2.5-0.5B", "--memory", "16GB")
+    assert code == 0
+    assert "选择" in out
+    assert "显存" in out

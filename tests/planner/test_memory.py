@@ -1,0 +1,160 @@
+"""Memory and time: counted by hand for a small model, and never going the wrong way."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llama_factory.planner import activations
+from llama_factory.planner.activations import kept, scores
+from llama_factory.planner.known import KNOWN
+from llama_factory.planner.memory import LAID_OUT_SHARE, PARTS, laid_out, memory, would_lay_out
+from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
+from llama_factory.planner.shape import read_shape
+from llama_factory.planner.sharding import DIVIDED, sharded
+from llama_factory.planner.speed import CARDS, Rates, of_card, operations, step_seconds
+from llama_factory.records import ModelShape
+
+RATES = Rates(1e11, 1e10)
+SHAPES = {name: read_shape(KNOWN[name].config) for name in ("smollm2-135m", "qwen3-30b-a3b", "phi-2", "gemma-2-2b")}
+
+
+def test_what_is_trained_by_hand(small: ModelShape) -> None:
+    layer = 8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 20 + 2 * 8
+    assert trained(small, Setup(method="full")) == small.parameters
+    assert trained(small, Setup(method="freeze", layers=2)) == 2 * layer
+    assert trained(small, Setup(method="freeze", layers=-1)) == layer
+    sides = (8 + 8) + 2 * (8 + 4) + (8 + 8) + 2 * (8 + 20) + (20 + 8)
+    assert trained(small, Setup(method="lora", rank=5)) == 3 * 5 * sides
+    assert trained(small, Setup(method="lora", rank=5, targets=("q_proj", "v_proj"))) == 3 * 5 * (16 + 12)
+    assert trained(small, Setup(method="oft", block=4, targets=("q_proj",))) == 3 * (8 // 4) * 6
+
+
+def test_state_by_hand(small: ModelShape) -> None:
+    whole = small.parameters
+    mixed = memory(small, Setup(method="full", number=HALF))
+    assert (mixed.weights, mixed.masters, mixed.gradients, mixed.optimiser) == (
+        2 * whole, 4 * whole, 4 * whole, 8 * whole,
+    )  # fmt: skip
+    single = memory(small, Setup(method="full", number=SINGLE, bits=32))
+    assert (single.weights, single.masters, single.gradients) == (4 * whole, 0, 4 * whole)
+    pure = memory(small, Setup(method="full", master=HALF, state=2 * HALF))
+    assert pure.weights + pure.masters + pure.gradients + pure.optimiser == 8 * whole
+
+
+def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
+    softmax = 4 * 10 * ((10 + 128) // 2)
+    lora = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20 + 7 * 5) + softmax
+    setup = Setup(lengths=(10,), rank=5)
+    assert kept(small, setup) == 3 * 2 * lora
+    assert kept(small, replace(setup, number=SINGLE, checkpointing=True)) == 4 * (3 * 10 * 8 + lora)
+    full = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 4 * 20) + softmax
+    assert kept(small, replace(setup, method="full")) == 3 * 2 * full
+    assert kept(small, replace(setup, method="freeze", layers=1)) == 2 * full
+    assert scores(small, Setup(lengths=(10, 2000))) == softmax + 4 * 2000 * 512
+
+
+def test_the_constants_are_those_of_our_layers() -> None:
+    from llama_factory.model import frozen, head, isolated
+
+    assert (activations.BLOCK, activations.KEPT_KEYS) == (isolated.BLOCK, isolated.KEPT_KEYS)
+    assert (activations.CHUNK_ROWS, activations.FLAT_ROWS) == (head.CHUNK_ROWS, head.FLAT_ROWS)
+    assert activations.KEPT_BYTES == head.KEPT_BYTES
+    assert LAID_OUT_SHARE == frozen.SHARE
+    for size, free in ((100, 1599), (100, 1600), (0, 5)):
+        assert would_lay_out(size, free) == frozen.would_take(size, free)
+
+
+def test_weights_are_laid_out_only_where_they_are_frozen_in_bf16_on_a_processor_with_room() -> None:
+    shape, setup = SHAPES["smollm2-135m"], Setup(free=32 * 10**9)
+    assert laid_out(shape, setup) == pytest.approx(2 * 2 * shape.parameters, rel=0.01)
+    for other in (
+        {"free": 10**9},
+        {"cpu": False},
+        {"number": SINGLE},
+        {"method": "full"},
+        {"fused": False},
+        {"bits": 4},
+    ):
+        assert laid_out(shape, replace(setup, **other)) == 0  # type: ignore[arg-type]
+
+
+def test_operations_by_hand(small: ModelShape) -> None:
+    active, head = small.active, 50 * 8
+    attention = 2 * 3 * scores(small, Setup(lengths=(10,))) * 4
+    full = operations(small, Setup(method="full", lengths=(10,), supervised=0.5))
+    assert full == 6 * 10 * active + 2 * attention + 6 * 5 * head
+    adapters = trained(small, Setup(rank=5))
+    lora = operations(small, Setup(rank=5, lengths=(10,), supervised=0.5))
+    assert lora == 4 * 10 * active + 2 * attention + 6 * 10 * adapters + 4 * 5 * head
+    again = operations(small, Setup(rank=5, lengths=(10,), supervised=0.5, checkpointing=True))
+    assert again == lora + 2 * 10 * active + attention + 2 * 10 * adapters
+
+
+def test_sharding_divides_what_the_paper_says() -> None:
+    shape = SHAPES["smollm2-135m"]
+    whole = memory(shape, Setup(method="full", cpu=False))
+    state = 12 * shape.parameters  # of the paper's K = 12: masters and two moments
+    assert whole.total - sharded(whole, "zero1", 4, shape, 2).total == pytest.approx(state * 3 / 4)
+    assert sharded(whole, "zero2", 4, shape, 2).gradients == shape.parameters
+    assert sharded(whole, "fsdp", 4, shape, 2) == sharded(whole, "zero3", 4, shape, 2)
+    assert sharded(whole, "ddp", 4, shape, 2) == whole
+    for kind in DIVIDED:
+        assert sharded(whole, kind, 1, shape, 2) == whole
+    sizes = [sharded(whole, kind, 8, shape, 2).total for kind in ("ddp", "zero1", "zero2", "zero3")]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_card_is_never_faster_than_its_data_sheet() -> None:
+    assert len(CARDS) >= 12
+    for name, card in CARDS.items():
+        assert 0 < of_card(name).products < card.products
+
+
+setups = st.builds(
+    Setup,
+    method=st.sampled_from(["full", "freeze", "lora", "oft"]),
+    lengths=st.lists(st.integers(1, 3000), min_size=1, max_size=5).map(tuple),
+    rank=st.integers(1, 64),
+    layers=st.integers(1, 20),
+    checkpointing=st.booleans(),
+    fused=st.booleans(),
+    number=st.sampled_from([HALF, SINGLE]),
+    supervised=st.floats(0.01, 1.0),
+    free=st.sampled_from([0, 10**11]),
+)
+
+
+@given(setups, st.sampled_from(sorted(SHAPES)))
+def test_more_of_anything_never_takes_less(setup: Setup, name: str) -> None:
+    shape = SHAPES[name]
+    found = memory(shape, setup)
+    assert found.total == sum(getattr(found, part) for part in PARTS)
+    assert all(getattr(found, part) >= 0 for part in PARTS)
+    longer = tuple(length + 1 for length in setup.lengths)
+    for more in ({"rank": setup.rank + 1}, {"layers": setup.layers + 1}, {"lengths": longer}, {"fused": False},
+                 {"lengths": (*setup.lengths, 7)}):  # fmt: skip
+        larger = replace(setup, **more)  # type: ignore[arg-type]
+        without_order = replace(setup, free=0), replace(larger, free=0)
+        assert memory(shape, without_order[1]).total >= memory(shape, without_order[0]).total, more
+        if "fused" not in more:
+            assert step_seconds(shape, larger, RATES) >= step_seconds(shape, setup, RATES), more
+
+
+@given(setups, st.sampled_from(sorted(SHAPES)))
+def test_checkpointing_takes_time_and_no_memory(setup: Setup, name: str) -> None:
+    shape, plain = SHAPES[name], replace(setup, checkpointing=False)
+    again = replace(setup, checkpointing=True)
+    assert step_seconds(shape, again, RATES) >= step_seconds(shape, plain, RATES)
+    if setup.method != "freeze":
+        assert memory(shape, again).total <= memory(shape, plain).total
+
+
+@given(st.sampled_from(sorted(SHAPES)), st.integers(1, 64))
+def test_fewer_bits_never_take_more(name: str, rank: int) -> None:
+    shape = SHAPES[name]
+    sizes = [memory(shape, Setup(rank=rank, bits=bits, number=HALF)).total for bits in (2, 4, 8, 16)]
+    assert sizes == sorted(sizes)
