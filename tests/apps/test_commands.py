@@ -32,7 +32,7 @@ def test_version_takes_no_longer_than_a_blink(lmf) -> None:
 
 
 def test_every_command_has_a_line_a_page_a_usage_and_examples_in_both_languages() -> None:
-    assert len(COMMANDS) == 13
+    assert len(COMMANDS) == 14
     assert set(COMMANDS) == set(SUMMARIES) == set(USAGE) == set(EXAMPLES) - {""}
     assert all(f"about.{name}" in WORDS for name in COMMANDS)
     assert all(f"exit.{code}" in WORDS for code in EXIT_CODES)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from llama_factory.errors import Language, one_line
-from llama_factory.records import Finding
+from llama_factory.records import Finding, Foreseen
 
 Say = Callable[[str], None]
 
@@ -40,13 +40,17 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """folder: where the result lies. lines: the last words on screen, which say what to do next."""
+    """folder: where the result lies. lines: the last words on screen, which say what to do next.
+
+    foreseen: what was planned, and what it took; None where no plan was possible.
+    """
 
     folder: Path
     steps: int
     train_loss: float | None
     eval_loss: float | None
     lines: tuple[str, ...]
+    foreseen: Foreseen | None = None
 
 
 def tell(say: Say, findings: Iterable[Finding], language: Language) -> None:

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from llama_factory import config, data, machine
 from llama_factory.config import Run
-from llama_factory.config.gather import leaf_of
 from llama_factory.errors import InputError, Language, LlamaFactoryError
 from llama_factory.planner import choice, known
 from llama_factory.planner.choice import Changes, Room, Way
 from llama_factory.planner.process import process
-from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup, trained
+from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
-from llama_factory.planner.speed import Rates, of_card
+from llama_factory.planner.speed import of_card
+from llama_factory.recipes.foresight import rates_here, setup_of
 from llama_factory.records import Finding, ModelShape
 
 if TYPE_CHECKING:
@@ -32,14 +32,6 @@ if TYPE_CHECKING:
 
 ROWS_AN_UPDATE = 16
 """Rows of one update, as the tutorials' table of batches has it for every GPU."""
-
-STATE: Mapping[str, float] = {
-    "sgd": 0, "lion": 4, "lion_32bit": 4, "lion_8bit": 1, "adamw_8bit": 2, "adamw_bnb_8bit": 2, "adamw_torch_8bit": 2,
-    "paged_adamw_8bit": 2, "adafactor": 0.1, "muon": 4, "adam_mini": 4, "schedule_free_sgd": 4, "rmsprop": 4,
-}  # fmt: skip
-"""Bytes of state that an optimiser keeps for a trained weight; those of two moments in fp32, 8, are not listed."""
-
-TWO_MOMENTS = 2 * SINGLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,58 +189,10 @@ def _fetched(name: str) -> Path:
         raise InputError("planner.model-unknown", where=name, known=shipped, nearest=known.near(name)) from error
 
 
-def setup_of(
-    run: Run, lengths: tuple[int, ...], supervised: float, *, number: int, cpu: bool = True, free: int = 0
-) -> Setup:
-    """The run, as the planner's formulas take it. Raises InputError for a method that they do not know."""
-    method, training = run.method, run.training
-    if method.finetuning_type not in METHODS:
-        known_ones = ", ".join(METHODS)
-        raise InputError("planner.method-unknown", found=method.finetuning_type, known=known_ones)
-    bits = quantised_to(run) or 8 * number
-    master = HALF if training.pure_bf16 else SINGLE
-    rows = data.rows_per_step(run)
-    return Setup(
-        method=method.finetuning_type,
-        bits=bits,
-        lengths=lengths,
-        supervised=supervised,
-        micro_batches=max(1, round(rows / len(lengths))),
-        number=number,
-        master=master,
-        state=round(STATE.get(training.optimizer.optim, TWO_MOMENTS) * master / SINGLE),
-        rank=method.lora.lora_rank,
-        targets=tuple(method.lora.lora_target),
-        block=method.oft.oft_block_size,
-        layers=method.freeze.freeze_trainable_layers,
-        checkpointing=training.gradient_checkpointing,
-        fused=run.model.fused_layers and not method.lora.lora_dropout,
-        cpu=cpu,
-        free=free,
-    )
-
-
-def quantised_to(run: Run) -> int | None:
-    """Bits of the frozen weights where the run asks for some."""
-    if leaf_of("quantization_bit") is None:
-        return None
-    bits = run.value("quantization_bit")
-    return None if bits is None else int(bits)
-
-
-def rates_here(shape: ModelShape, setup: Setup) -> Rates:
-    """This machine's speed at the model's own products."""
-    machine.torch_setup()
-    dtype = "bfloat16" if setup.number == HALF else "float32"
-    inner = max(shape.intermediate, shape.hidden)
-    products = machine.product_rate(max(64, min(setup.tokens, 1024)), shape.hidden, min(inner, 8192), dtype)
-    return Rates(products, machine.copy_rate(), "here")
-
-
 def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:
     """The rows as `train` would read them; where that cannot be done, all are taken to be as long as allowed."""
     from llama_factory.model.locate import locate_for
-    from llama_factory.recipes.wiring import source_of
+    from llama_factory.recipes.sources import largest, source_of
     from llama_factory.render import renderer_for
 
     try:
@@ -260,14 +204,11 @@ def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:
         reason = error.letter(language).splitlines()[0]
         rows.said.insert(0, Finding("planner.rows-not-read", "note", "", {"reason": reason}))
         return rows
-    step = source_of(run, prepared, run.stage).largest(STEPS_LOOKED_AT)
+    step = largest(run, source_of(run, prepared, run.stage))
     lengths = tuple(int(length) for length in step.batches[0].lengths_R)
     store = prepared.train
     share = float(store.supervised.sum()) / max(1, store.tokens)
     return _Rows(lengths, share, len(store), store.tokens / len(store))
-
-
-STEPS_LOOKED_AT = 500
 
 
 def _assumed_rows(run: Run, asked: Asked) -> _Rows:

@@ -14,6 +14,7 @@ from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.model.locate import locate_for
 from llama_factory.recipes import check
+from llama_factory.recipes.foresight import foresee
 from llama_factory.recipes.frozen_layers import kept
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
@@ -62,6 +63,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     checkpoints.claim()
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
+    page.foreseen = foresee(bench, rows, source, say, language)
     memory_ahead(bench, source)
     policy, said = policy_of(bench)
     writer.module = policy.module
@@ -81,4 +83,4 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
             origin=lambda row: str(source.origin(row)),
         )
         page.finished(policy.module, result)
-    return outcome_of(bench, result, language)
+    return outcome_of(bench, result, language, page.foreseen)

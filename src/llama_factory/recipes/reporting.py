@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from llama_factory.model import adapters
 from llama_factory.recipes import samples
 from llama_factory.recipes.outcome import WORDS, Say
 from llama_factory.recipes.wiring import LOG, RESOLVED, Bench, commands_of
-from llama_factory.records import Finding
+from llama_factory.records import Finding, Foreseen
 from llama_factory.runs import Answered, Ending, Facts
 from llama_factory.trainer import FitResult
 from llama_factory.trainer.observers import Quiet, jsonl
@@ -43,6 +44,7 @@ class Page(Quiet):
         self._noticed: list[Finding] = []
         self._asked: list[samples.Asked] = []  # nothing is asked afterwards when asking before has failed
         self._before: list[str] | None = None
+        self.foreseen: Foreseen | None = None
 
     def __enter__(self) -> Page:
         return self
@@ -67,6 +69,9 @@ class Page(Quiet):
 
         A run that had nothing left to do keeps the page that it has.
         """
+        if self.foreseen is not None:
+            peak = machine.memory().peak
+            self.foreseen = replace(self.foreseen, measured_memory=peak, measured_s=result.elapsed_s)
         if result.step == result.first_step and (self._bench.output / runs.NAME).is_file():
             return
         ending = Ending("early" if result.stopped_early else "finished")
@@ -152,6 +157,7 @@ class Page(Quiet):
             after_step=after_step,
             checked=self._checked,
             noticed=self._noticed,
+            foreseen=self.foreseen,
             environment=(*machine.environment(), ("device", bench.device), *_formats(bench)),
             configuration=run.resolved_yaml(),
             files=_files(bench.output),

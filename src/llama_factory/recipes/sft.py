@@ -19,6 +19,7 @@ from llama_factory.losses import Term, token_nll
 from llama_factory.model.locate import locate_for
 from llama_factory.model.taught import require_template
 from llama_factory.recipes import check
+from llama_factory.recipes.foresight import foresee
 from llama_factory.recipes.frozen_layers import kept
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
@@ -74,6 +75,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     checkpoints.claim()
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
+    page.foreseen = foresee(bench, rows, source, say, language)
     memory_ahead(bench, source)
     policy, said = policy_of(bench)
     writer.module = policy.module
@@ -93,7 +95,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
             origin=lambda row: str(source.origin(row)),
         )
         page.finished(policy.module, result)
-    return outcome_of(bench, result, language)
+    return outcome_of(bench, result, language, page.foreseen)
 
 
 def objective(policy: Policy, batch: Batch) -> Mapping[str, Term]:

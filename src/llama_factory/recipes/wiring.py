@@ -13,19 +13,20 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-import numpy as np
-
 from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import fingerprint, footprint, frozen, load, save, weights
+from llama_factory.model import fingerprint, load, save
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
+from llama_factory.recipes import foresight
 from llama_factory.recipes.moving import blocks, low_rank, moved_by, require_pages
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
-from llama_factory.records import Finding
+from llama_factory.recipes.sources import largest
+from llama_factory.recipes.sources import source_of as source_of
+from llama_factory.records import Finding, Foreseen
 from llama_factory.render import Renderer
 from llama_factory.trainer import Checkpoints, Evaluate, FitPlan, FitResult, Objective, Observer
 from llama_factory.trainer.checkpoints import Fact
@@ -44,9 +45,6 @@ TRAIN_LOG = "train.log"
 LINK = Path("logs") / TRAIN_LOG
 """In the working directory: where the tutorials look for the log of a run."""
 RESOLVED = "resolved_config.yaml"
-
-LOOKED_AHEAD = 500
-"""Steps among which the largest micro-batch is looked for before the weights are there."""
 
 
 @dataclass(frozen=True)
@@ -67,30 +65,6 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     require_pages(run, device)
     return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
-
-
-def source_of(run: Run, rows: Prepared, term: str) -> data.StepSource | data.StreamSource:
-    """The steps of the run. `term` names what each of them counts."""
-    if rows.stream is not None:
-        return data.StreamSource(
-            rows.stream,
-            rows.train,
-            rows_per_step=data.rows_per_step(run),
-            micro_batch_tokens=data.token_budget(run),
-            shuffle=not run.data.disable_shuffling,
-            term=term,
-            steps=run.training.max_steps,
-            pack_tokens=run.data.cutoff_len if data.packs_rows(run) else None,
-        )
-    return data.batches(
-        rows.train,
-        rows_per_step=data.rows_per_step(run),
-        micro_batch_tokens=data.token_budget(run),
-        seed=data.seed_of(run),
-        shuffle=not run.data.disable_shuffling,
-        term=term,
-        packs=rows.packs,
-    )
 
 
 def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> FitPlan:
@@ -172,22 +146,11 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
 
 def memory_ahead(bench: Bench, source: data.StepSource | data.StreamSource) -> None:
     """Have the memory of the largest micro-batch, and of weights laid out, made ready while the weights are read."""
-    run, half = bench.run, bench.precision.compute != "float32"
+    run = bench.run
     if bench.device != "cpu" or run.method.finetuning_type == "freeze":  # below what is trained nothing is kept
         return
-    steps = min(run.training.max_steps if run.training.max_steps > 0 else source.steps_per_epoch, LOOKED_AHEAD)
-    (batch,) = source.largest(steps).batches
-    size = footprint.activations(
-        load.check_folder(bench.folders.base),
-        np.diff(batch.offsets).tolist(),
-        2 if half else 4,
-        checkpointing=run.training.gradient_checkpointing,
-    )
-    plain = asked_by(run) is None
-    if half and plain and run.model.fused_layers and run.method.finetuning_type == "lora":
-        stored = sum(file.stat().st_size for file in weights.files(bench.folders.base))
-        size += frozen.would_take(stored, machine.free_memory())
-    machine.make_ready(size)
+    (batch,) = largest(run, source).batches
+    machine.make_ready(foresight.ready_at_once(run, load.check_folder(bench.folders.base), batch))
 
 
 class ModelWriter:
@@ -316,7 +279,7 @@ def commands_of(bench: Bench) -> Mapping[str, str]:
     }
 
 
-def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
+def outcome_of(bench: Bench, result: FitResult, language: Language, foreseen: Foreseen | None = None) -> Outcome:
     """What became of the run, and the last lines on screen: where everything lies, what can be done next."""
     commands = commands_of(bench)
     page = bench.output / runs.NAME
@@ -332,4 +295,4 @@ def outcome_of(bench: Bench, result: FitResult, language: Language) -> Outcome:
         chat=commands["chat"],
         export=commands["export"],
     )
-    return Outcome(bench.output, result.step, result.loss, result.metrics.get("eval_loss"), lines)
+    return Outcome(bench.output, result.step, result.loss, result.metrics.get("eval_loss"), lines, foreseen)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from llama_factory.errors import Language
-from llama_factory.records import Finding
+from llama_factory.records import Finding, Foreseen
 
 Kind = Literal["finished", "early", "interrupted", "diverged", "failed"]
 
@@ -36,7 +36,8 @@ class Answered:
 class Facts:
     """log: the lines of `trainer_log.jsonl`. smoothed: the training loss by step. lengths: tokens of each row.
 
-    checked: found before step 1; noticed: while it ran. after_step: whose weights gave the answers "after".
+    checked: found before step 1; noticed: while it ran. foreseen: planned memory and time, and what was
+    measured. after_step: whose weights gave the answers "after".
     files: name and bytes; commands: what they do, as a key of `words`, and the line to type.
     """
 
@@ -53,6 +54,7 @@ class Facts:
     after_step: int | None = None
     checked: Sequence[Finding] = ()
     noticed: Sequence[Finding] = ()
+    foreseen: Foreseen | None = None
     environment: Sequence[tuple[str, str]] = ()
     configuration: str = ""
     files: Sequence[tuple[str, int]] = ()

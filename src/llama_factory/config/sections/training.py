@@ -102,6 +102,11 @@ class Training(Section):
         en="Compute activations twice to save memory.",
         zh="重复计算激活值以节省内存。",
     )
+    ignore_memory_plan: Annotated[bool, Flag()] = key(
+        False,
+        en="Train though the plan says that memory will not be enough.",
+        zh="即使规划认为内存不足，仍然训练。",
+    )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
 

@@ -1,0 +1,224 @@
+"""What a run will take, said before its weights are loaded: memory against what is free, and the time.
+
+In: a run, its rows and steps. Out: a `Foreseen`, a line or two on screen, and a letter where the run cannot fit. The
+arithmetic is the `planner` room's; here a run is put into its words. Nothing heavy is imported but for the speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from llama_factory import data, machine
+from llama_factory.config import audit as config_audit
+from llama_factory.config.gather import leaf_of
+from llama_factory.errors import InputError, Language, MachineError
+from llama_factory.planner import activations, choice
+from llama_factory.planner.choice import Room, Way
+from llama_factory.planner.memory import laid_out
+from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup
+from llama_factory.planner.shape import read_shape
+from llama_factory.planner.speed import Rates, step_seconds
+from llama_factory.recipes.outcome import Say, tell
+from llama_factory.recipes.sources import largest
+from llama_factory.records import Batch, Finding, Foreseen, ModelShape
+
+if TYPE_CHECKING:
+    from llama_factory.config import Run
+    from llama_factory.recipes.wiring import Bench
+
+STATE: Mapping[str, float] = {
+    "sgd": 0, "lion": 4, "lion_32bit": 4, "lion_8bit": 1, "adamw_8bit": 2, "adamw_bnb_8bit": 2, "adamw_torch_8bit": 2,
+    "paged_adamw_8bit": 2, "adafactor": 0.1, "muon": 4, "adam_mini": 4, "schedule_free_sgd": 4, "rmsprop": 4,
+}  # fmt: skip
+"""Bytes of state that an optimiser keeps for a trained weight; those of two moments in fp32, 8, are not listed."""
+
+TWO_MOMENTS = 2 * SINGLE
+
+WORDS: Mapping[Language, Mapping[str, str]] = {
+    "en": {
+        "plan": "Plan: {needed} of memory ({parts}); {free} are free.{time}",
+        "time": " About {time} for {steps} steps.",
+        "change": "Enough by itself: {keys}.",
+        "changes": "Needed together: {keys}.",
+        "nothing": "`plan` shows which model would fit.",
+        "weights": "weights", "state": "trained values", "activations": "activations", "rest": "the rest",
+    },
+    "zh": {
+        "plan": "规划：约需内存 {needed}（{parts}），可用 {free}。{time}",
+        "time": "{steps} 步约需 {time}。",
+        "change": "任选其一即可：{keys}。",
+        "changes": "需同时采用：{keys}。",
+        "nothing": "`plan` 会列出放得下的模型。",
+        "weights": "权重", "state": "训练状态", "activations": "激活值", "rest": "其余",
+    },
+}  # fmt: skip
+
+
+def foresee(
+    bench: Bench, rows: data.Prepared, source: data.StepSource | data.StreamSource, say: Say, language: Language
+) -> Foreseen | None:
+    """Says the plan. Raises MachineError where the run cannot fit; None where there is no plan for such a model."""
+    run, number = bench.run, SINGLE if bench.precision.compute == "float32" else HALF
+    if bench.device != "cpu":
+        return None
+    try:
+        shape = read_shape(_config_of(bench), str(bench.folders.base))
+        way = look_ahead(run, shape, source, number=number)
+    except InputError as error:
+        tell(say, [Finding(error.id, "note", error.where, error.values)], language)
+        return None
+    free, before = machine.free_memory(), machine.memory().current
+    seconds, steps = _time(run, shape, rows, way.setup)
+    words = WORDS[language]
+    time = words["time"].format(time=_spoken(seconds), steps=steps)
+    say(words["plan"].format(needed=gb(way.total), parts=parts(way, language), free=gb(free), time=time))
+    for finding in judge(run, shape, way, free, language):
+        if finding.severity == "error":
+            raise MachineError(finding.id, where=finding.where, **finding.values)
+        tell(say, [finding], language)
+    return Foreseen(before + way.total, seconds)
+
+
+def _config_of(bench: Bench) -> Mapping[str, Any]:
+    from llama_factory.model.load import check_folder
+
+    return check_folder(bench.folders.base)
+
+
+def look_ahead(run: Run, shape: ModelShape, source: data.StepSource | data.StreamSource, *, number: int) -> Way:
+    """The memory of the run at its largest micro-batch."""
+    (batch,) = largest(run, source).batches
+    setup = setup_of(run, *_of_batch(batch), number=number, free=machine.free_memory())
+    return choice.of(shape, setup, Room(memory=machine.free_memory()))
+
+
+def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) -> list[Finding]:
+    """An error where it cannot fit, unless it shall be tried; a warning where little would be left."""
+    values = {"needed": gb(way.total), "free": gb(free)}
+    if way.total > free and not run.training.ignore_memory_plan:
+        found = choice.changes(
+            shape, way.setup, Room(memory=free), cutoff=run.data.cutoff_len,
+            quantises=leaf_of("quantization_bit") is not None,
+        )  # fmt: skip
+        words = WORDS[language]
+        keys = ", ".join(f"`{_written(one.keys)}` ({gb(one.way.total)})" for one in found.each)
+        help = words["changes" if found.together else "change"].format(keys=keys) if keys else words["nothing"]
+        return [
+            Finding("planner.will-not-fit", "error", "", {**values, "parts": parts(way, language), "changes": help})
+        ]
+    if way.total > (1 - choice.RESERVE) * free:
+        return [Finding("planner.nearly-full", "warning", "", values)]
+    return []
+
+
+def _written(keys: Mapping[str, object]) -> str:
+    return ", ".join(
+        f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in keys.items()
+    )
+
+
+def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
+    """Bytes that the first steps will ask for: activations and weights laid out; 0 where nothing is known."""
+    compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
+    number = SINGLE if compute == "float32" else HALF
+    try:
+        shape = read_shape(config)
+        setup = setup_of(run, *_of_batch(batch), number=number, free=machine.free_memory())
+    except InputError:
+        return 0
+    return activations.kept(shape, setup) + activations.head_buffers(shape, setup) + laid_out(shape, setup)
+
+
+def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
+    """The lengths of its rows, and the share of tokens that is learned."""
+    return tuple(int(length) for length in batch.lengths_R), float((batch.weight_T != 0).mean())
+
+
+def setup_of(
+    run: Run, lengths: tuple[int, ...], supervised: float, *, number: int, cpu: bool = True, free: int = 0
+) -> Setup:
+    """The run, as the planner's formulas take it. Raises InputError for a method that they do not know."""
+    method, training = run.method, run.training
+    if method.finetuning_type not in METHODS:
+        known_ones = ", ".join(METHODS)
+        raise InputError("planner.method-unknown", found=method.finetuning_type, known=known_ones)
+    bits = quantised_to(run) or 8 * number
+    master = HALF if training.pure_bf16 else SINGLE
+    rows = data.rows_per_step(run)
+    return Setup(
+        method=method.finetuning_type,
+        bits=bits,
+        lengths=lengths,
+        supervised=supervised,
+        micro_batches=max(1, round(rows / len(lengths))),
+        number=number,
+        master=master,
+        state=round(STATE.get(training.optimizer.optim, TWO_MOMENTS) * master / SINGLE),
+        rank=method.lora.lora_rank,
+        targets=tuple(method.lora.lora_target),
+        block=method.oft.oft_block_size,
+        layers=method.freeze.freeze_trainable_layers,
+        checkpointing=training.gradient_checkpointing,
+        fused=run.model.fused_layers and not method.lora.lora_dropout,
+        cpu=cpu,
+        free=free,
+    )
+
+
+def quantised_to(run: Run) -> int | None:
+    """Bits of the frozen weights where the run asks for some."""
+    if leaf_of("quantization_bit") is None:
+        return None
+    bits = run.value("quantization_bit")
+    return None if bits is None else int(bits)
+
+
+def rates_here(shape: ModelShape, setup: Setup) -> Rates:
+    """This machine's speed at the model's own products."""
+    machine.torch_setup()
+    dtype = "bfloat16" if setup.number == HALF else "float32"
+    inner = max(shape.intermediate, shape.hidden)
+    products = machine.product_rate(max(64, min(setup.tokens, 1024)), shape.hidden, min(inner, 8192), dtype)
+    return Rates(products, machine.copy_rate(), "here")
+
+
+def _time(run: Run, shape: ModelShape, rows: data.Prepared, setup: Setup) -> tuple[float, int]:
+    """Seconds for all steps of the run, and how many there are: a step of rows as long as rows are on average."""
+    from dataclasses import replace
+
+    store, each = rows.train, data.rows_per_step(run)
+    mean = max(1, round(store.tokens / len(store)))
+    if data.packs_rows(run):
+        each = max(1, round(each * len(store) / max(1, rows.units)))
+    at_once = max(1, min(each, data.token_budget(run) // mean))
+    typical = replace(
+        setup,
+        lengths=(mean,) * at_once,
+        supervised=float(store.supervised.sum()) / max(1, store.tokens),
+        micro_batches=max(1, round(each / at_once)),
+    )
+    steps = config_audit.total_steps(run, data.steps_per_epoch(run, rows.units))
+    return steps * step_seconds(shape, typical, rates_here(shape, typical)), steps
+
+
+def parts(way: Way, language: Language) -> str:
+    """The four sums that matter to a person."""
+    found, words = way.memory, WORDS[language]
+    sums = {
+        "weights": found.weights + found.laid_out,
+        "state": found.masters + found.gradients + found.optimiser,
+        "activations": found.activations,
+    }
+    sums["rest"] = way.total - sum(sums.values())
+    return ", ".join(f"{words[name]} {gb(size)}" for name, size in sums.items())
+
+
+def gb(size: float) -> str:
+    return f"{size / 1e9:.2f} GB"
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

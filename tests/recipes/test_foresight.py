@@ -1,0 +1,83 @@
+"""A run says what it will take before it loads a weight, and one that cannot fit is not begun."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from recipe_settings import settings
+
+from llama_factory import recipes
+from llama_factory.config import from_mapping
+from llama_factory.errors import MachineError
+from llama_factory.model import load
+from llama_factory.recipes import foresight
+
+MB = 1_000_000
+
+
+def free_here(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(foresight.machine, "free_memory", lambda: size)
+
+
+def a_run(model: Path, rows: Path, tmp_path: Path, **keys: object):
+    return from_mapping(settings(model, rows, tmp_path / "out", max_steps=2, save_strategy="no", **keys), "test")
+
+
+def test_the_plan_is_said_before_the_weights_are_loaded_and_compared_with_what_it_took(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    loaded_after: list[int] = []
+    usual = load.load_for
+
+    def load_for(*words: object, **more: object):
+        loaded_after.append(sum(line.startswith("Plan: ") for line in said))
+        return usual(*words, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(load, "load_for", load_for)
+    outcome = recipes.train(a_run(tiny_model, rows, tmp_path), say=said.append)
+    assert loaded_after == [1]
+    (line,) = [line for line in said if line.startswith("Plan: ")]
+    assert re.search(r"0\.\d\d GB of memory \(weights .*\); .* are free\. About \d+ s for 2 steps\.", line)
+    assert outcome.foreseen is not None
+    assert outcome.foreseen.measured_memory is not None
+    assert outcome.foreseen.measured_s is not None
+    assert outcome.foreseen.memory > 0
+    assert (outcome.foreseen.train_s or 0) > 0
+
+
+def test_a_run_that_cannot_fit_is_not_begun(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_here(monkeypatch, 50 * MB)
+    monkeypatch.setattr(load, "load_for", lambda *words, **more: pytest.fail("the weights were loaded"))
+    with pytest.raises(MachineError) as refused:
+        recipes.train(a_run(tiny_model, rows, tmp_path), say=lambda line: None)
+    assert refused.value.id == "planner.will-not-fit"
+    assert refused.value.exit_code == 4
+    letter = refused.value.letter()
+    assert "0.05 GB are free" in letter
+    assert "ignore_memory_plan: true" in letter
+
+
+def test_it_is_begun_all_the_same_when_the_plan_shall_be_ignored(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_here(monkeypatch, 50 * MB)
+    said: list[str] = []
+    run = a_run(tiny_model, rows, tmp_path, ignore_memory_plan=True)
+    outcome = recipes.train(run, say=said.append)
+    assert outcome.steps == 2
+    assert any("less than 20 % are left" in line for line in said)
+
+
+def test_a_model_of_an_unknown_type_is_trained_without_a_plan(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("llama_factory.planner.shape.FAMILIES", {})
+    said: list[str] = []
+    outcome = recipes.train(a_run(tiny_model, rows, tmp_path), say=said.append)
+    assert outcome.foreseen is None
+    assert any(line.startswith("") and "no plan without knowing" in line for line in said)
