@@ -100,6 +100,8 @@ def show(report: Report, screen: Screen) -> None:
         size = f"{report.summary['checkpoint_bytes'] / 1e9:.2f} GB"
         words = "check.steps-packed" if report.summary.get("packs") else "check.steps"
         screen.line(said(words, screen.language, **report.summary, checkpoint=size))
+    if "planned_bytes" in report.summary:
+        screen.line(said("plan.check", screen.language, size=f"{report.summary['planned_bytes'] / 1e9:.2f} GB"))
     if report.samples:
         screen.line()
         weights = [piece.weight for sample in report.samples for piece in sample.pieces]

@@ -297,6 +297,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "export": ("llamafactory-cli export merge.yaml", "llamafactory-cli export merge.yaml export_size=2"),
     "list": ("llamafactory-cli list", "llamafactory-cli list templates"),
+    "plan": (
+        "llamafactory-cli plan train.yaml",
+        "llamafactory-cli plan --model Qwen2.5-7B --memory 24GB --rows 10000",
+        "llamafactory-cli plan --model Qwen/Qwen3-8B --gpu a100 --gpus 2 --hours 12",
+    ),
     "explain": ("llamafactory-cli explain lora_rank", "llamafactory-cli explain | grep warmup"),
     "env": (),
     "version": (),

@@ -101,8 +101,8 @@ WORDS: Mapping[str, Said] = {
     "plan.yaml": Said(
         "Ready to run (`llamafactory-cli train` this file):", "可直接运行的配置（`llamafactory-cli train`）："
     ),
-    "plan.train": Said(
-        "Plan: about {needed} of memory ({before} here already, {parts}), {free} free.",
-        "规划：约需内存 {needed}（已占用 {before}，{parts}），可用 {free}。",
+    "plan.check": Said(
+        "memory planned for the largest batch: {size} (`plan` says more)",
+        "最大一批所需内存的规划：{size}（详见 `plan`）",
     ),
 }

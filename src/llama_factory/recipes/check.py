@@ -28,6 +28,7 @@ from llama_factory.model import load
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
+from llama_factory.recipes import foresight
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
 from llama_factory.render import audit as render_audit
@@ -40,7 +41,8 @@ Found = tuple[Run, Folders, Renderer, data.Prepared] | None
 """What a run is made of; None where only its configuration was asked about."""
 
 KINDS: Mapping[str, type[LlamaFactoryError]] = {
-    "data": DataError, "render": DataError, "machine": MachineError, "storage": MachineError,
+    "data": DataError, "render": DataError, "machine": MachineError, "planner": MachineError,
+    "storage": MachineError,
 }  # fmt: skip
 """Whose an error is, by the room that finds it; any other is the configuration's."""
 
@@ -158,6 +160,10 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.samples = _samples(rows.train, renderer)
     report.summary |= _figures(run, rows)
     report.findings += audit(run, folders.base, renderer, rows)
+    way, said = foresight.ahead(run, folders.base, rows, language)
+    report.findings += said
+    if way is not None:
+        report.summary["planned_bytes"] = way.total
     report.summary["checkpoint_bytes"] = model_audit.checkpoint_bytes(run, folders.base)[0]
     return run, folders, renderer, rows
 

@@ -7,6 +7,7 @@ arithmetic is the `planner` room's; here a run is put into its words. Nothing he
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_factory import data, machine
@@ -20,7 +21,7 @@ from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.speed import Rates, step_seconds
 from llama_factory.recipes.outcome import Say, tell
-from llama_factory.recipes.sources import largest
+from llama_factory.recipes.sources import largest, source_of
 from llama_factory.records import Batch, Finding, Foreseen, ModelShape
 
 if TYPE_CHECKING:
@@ -78,6 +79,22 @@ def foresee(
             raise MachineError(finding.id, where=finding.where, **finding.values)
         tell(say, [finding], language)
     return Foreseen(before + way.total, seconds)
+
+
+def ahead(run: Run, base: Path, rows: data.Prepared, language: Language) -> tuple[Way | None, list[Finding]]:
+    """The same for `check`: the memory of the run at its largest micro-batch, and what is to be said about it."""
+    if machine.describe().gpus:  # which of them is used, and how much of it is free, is torch's to say
+        return None, []
+    try:
+        from llama_factory.model.load import check_folder
+
+        shape = read_shape(check_folder(base), str(base))
+        compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
+        number = SINGLE if compute == "float32" else HALF
+        way = look_ahead(run, shape, source_of(run, rows, run.stage), number=number)
+    except InputError as error:
+        return None, [Finding(error.id, "note", error.where, error.values)]
+    return way, judge(run, shape, way, machine.free_memory(), language)
 
 
 def _config_of(bench: Bench) -> Mapping[str, Any]:
