@@ -292,10 +292,12 @@ class ModelShape:
 class Foreseen:
     """What the plan said of a run, and what the run then took. Bytes and seconds; None: not known (yet).
 
-    memory: the most that the process holds in RAM; train_s: all steps of this process.
+    memory: the most that the process holds in RAM; before: what it held when that was said; train_s: all steps of this
+    process.
     """
 
     memory: int
     train_s: float | None
     measured_memory: int | None = None
     measured_s: float | None = None
+    before: int = 0

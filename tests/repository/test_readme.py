@@ -37,7 +37,7 @@ def commands(name: str) -> list[str]:
 
 def test_the_twins_show_the_same_commands_and_blocks() -> None:
     english, chinese = TWINS
-    assert len(commands(english)) == 12
+    assert len(commands(english)) == 14
     assert commands(english) == commands(chinese)
     assert [kind for kind, _ in BLOCK.findall(text_of(english))] == ["", "yaml", "", "json", "json", "python"]
     for language in ("yaml", "json", "python"):

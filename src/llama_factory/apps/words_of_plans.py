@@ -50,6 +50,8 @@ WORDS: Mapping[str, Said] = {
     "plan.activations": Said("activations", "激活值"),
     "plan.logits": Said("logits", "输出分数"),
     "plan.buffers": Said("buffers", "缓冲"),
+    "plan.holes": Said("holes", "碎片"),
+    "plan.saving": Said("saving", "保存"),
     "plan.process": Said("process", "进程"),
     "plan.table": Said("Memory in GB by method and bits of the frozen weights", "各方法与冻结权重位宽所需内存（GB）"),
     "plan.hours": Said("time, 16 bit", "时间（16 位）"),

@@ -92,8 +92,10 @@ def head_buffers(shape: ModelShape, setup: Setup) -> int:
 
 
 def passing(shape: ModelShape, setup: Setup) -> int:
-    """What the backward of one layer holds at a time beside what was kept: five tensors as wide as the MLP inside, and
-    the gradients of the residual and of what was normed.
+    """What the backward of one layer holds beside what was kept: five tensors as wide as the MLP inside; of attention
+    the gradients of both sides of its softmax, and what goes in and out laid side by side; of the norms three in fp32.
     """
     widest = max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
-    return setup.tokens * (5 * widest + 2 * shape.hidden) * setup.number
+    heads = 3 * shape.heads * shape.key_width + 4 * shape.kv_heads * shape.key_width
+    numbers = setup.tokens * (5 * widest + 2 * shape.hidden + heads) + 2 * scores(shape, setup)
+    return numbers * setup.number + 3 * SINGLE * setup.tokens * shape.hidden

@@ -27,7 +27,8 @@ SCALES = {8: 0.25, 4: 0.5, 3: 0.5, 2: 0.5}
 class Memory:
     """Bytes. weights: as they lie there, frozen and trained; laid_out: frozen ones once more, in the processor's order;
     masters: the true values of what is trained, where the model computes with others; activations: what the backward
-    needs; buffers: what a layer needs while it computes; logits: of the head.
+    needs; buffers: what a layer needs while it computes; logits: of the head. holes: memory between tensors that no
+    other fits into; saving: the copy that is written at the end.
     """
 
     weights: int
@@ -38,6 +39,8 @@ class Memory:
     activations: int
     logits: int
     buffers: int
+    holes: int
+    saving: int
 
     @property
     def total(self) -> int:
@@ -49,23 +52,34 @@ class Memory:
         return self.weights + self.laid_out + self.masters + self.optimiser
 
 
-PARTS = ("weights", "laid_out", "masters", "gradients", "optimiser", "activations", "logits", "buffers")
+PARTS = (
+    "weights", "laid_out", "masters", "gradients", "optimiser", "activations", "logits", "buffers", "holes", "saving",
+)  # fmt: skip
+
+HOLES = {HALF: 0.35, SINGLE: 0.10}
+"""Of what comes and goes within a step, by the bytes of a number. In bf16 norms and sums are computed in fp32, and
+what they leave between tensors that stay is seldom of a size that is asked for next; without padding no two
+micro-batches ask for the same sizes. Measured (`benchmarks/plan_calibration.py`). A GPU's allocator is taken to lose a tenth."""
 
 
 def memory(shape: ModelShape, setup: Setup) -> Memory:
     """Of one process that holds the whole model; `sharding` divides it."""
     learning = trained(shape, setup)
+    keeps, logits = kept(shape, setup), head_buffers(shape, setup)
+    buffers = passing(shape, setup) + _whole_gradients(shape, setup)
     own = setup.number == SINGLE or setup.master == HALF
     laid = laid_out(shape, setup)
     return Memory(
-        weights=weights(shape, setup) - laid // 2,  # what lies there in another order is taken out of RAM
+        weights=weights(shape, setup) - _set_aside(shape, laid),
         laid_out=laid,
         masters=0 if own else setup.master * learning,
         gradients=setup.master * learning,
         optimiser=setup.state * learning,
-        activations=kept(shape, setup),
-        logits=head_buffers(shape, setup),
-        buffers=passing(shape, setup) + _whole_gradient(shape, setup),
+        activations=keeps,
+        logits=logits,
+        buffers=buffers,
+        holes=int((HOLES[setup.number] if setup.cpu else HOLES[SINGLE]) * (keeps + logits + buffers)),
+        saving=shape.parameters * setup.number if setup.method in ("full", "freeze") and setup.cpu else 0,
     )
 
 
@@ -94,8 +108,11 @@ def would_lay_out(weight_bytes: int, free: int) -> int:
     return 2 * weight_bytes if 2 * weight_bytes * LAID_OUT_SHARE <= free else 0
 
 
-def _whole_gradient(shape: ModelShape, setup: Setup) -> int:
-    """A gradient in the working format stands beside its sum in fp32 until it is added: the largest one counts."""
-    if setup.method != "full":
-        return 0
-    return shape.head * setup.number
+def _set_aside(shape: ModelShape, laid: int) -> int:
+    """What lies there in another order is taken out of RAM, but for a head that is the embedding too, and is read."""
+    return laid // 2 - (shape.head * HALF if shape.tied and laid else 0)
+
+
+def _whole_gradients(shape: ModelShape, setup: Setup) -> int:
+    """Gradients in the working format stand beside their sum until they are added: of the embedding and of the head."""
+    return 2 * shape.head * setup.number if setup.method == "full" else 0

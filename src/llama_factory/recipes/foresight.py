@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
 from llama_factory.config.gather import leaf_of
@@ -78,7 +80,7 @@ def foresee(
         if finding.severity == "error":
             raise MachineError(finding.id, where=finding.where, **finding.values)
         tell(say, [finding], language)
-    return Foreseen(before + way.total, seconds)
+    return Foreseen(before + way.total, seconds, before=before)
 
 
 def ahead(run: Run, base: Path, rows: data.Prepared, language: Language) -> tuple[Way | None, list[Finding]]:
@@ -148,8 +150,14 @@ def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
 
 
 def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
-    """The lengths of its rows, and the share of tokens that is learned."""
-    return tuple(int(length) for length in batch.lengths_R), float((batch.weight_T != 0).mean())
+    """The lengths of its rows, and the share of tokens that is learned. What all rows begin with is computed once."""
+    lengths = [int(length) for length in batch.lengths_R]
+    shortest = min(lengths)
+    starts_R1 = batch.offsets[:-1, None]
+    alike_T = (batch.ids_T[starts_R1 + np.arange(shortest)] == batch.ids_T[:shortest]).all(axis=0)
+    common = shortest - 1 if alike_T.all() else int(alike_T.argmin())
+    first, *others = lengths
+    return (first, *(length - common for length in others)), float((batch.weight_T != 0).mean())
 
 
 def setup_of(
