@@ -61,7 +61,7 @@ def _mlp(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
     inner = sum(one.inputs * one.used for one in back)
     if not shape.gated:
         return 2 * inner
-    whole = setup.fused and setup.method == "lora" and all(one.adapts for one in back)
+    whole = setup.fused and setup.method == "lora" and not setup.quantised and all(one.adapts for one in back)
     return (2 if whole else 4) * inner
 
 

@@ -59,7 +59,8 @@ PARTS = (
 HOLES = {HALF: 0.35, SINGLE: 0.10}
 """Of what comes and goes within a step, by the bytes of a number. In bf16 norms and sums are computed in fp32, and
 what they leave between tensors that stay is seldom of a size that is asked for next; without padding no two
-micro-batches ask for the same sizes. Measured (`benchmarks/plan_calibration.py`). A GPU's allocator is taken to lose a tenth."""
+micro-batches ask for the same sizes. Measured (`benchmarks/plan_calibration.py`). A GPU's allocator is taken to lose
+a tenth."""
 
 
 def memory(shape: ModelShape, setup: Setup) -> Memory:
