@@ -199,6 +199,13 @@ def test_checkpoints_that_do_not_fit_on_the_disk_are_told(checked, monkeypatch: 
     assert "model.disk-short" in ids(checked(save_steps=10, save_total_limit=2))
 
 
+@pytest.mark.plants("model.rope-fits")
+def test_a_window_is_not_made_longer_for_rows_that_fit(checked) -> None:
+    report = checked(rope_scaling="yarn", cutoff_len=64)
+    assert ids(report, "error") == ["model.rope-fits"]
+    assert ids(checked(rope_scaling="yarn", cutoff_len=5000), "error") == []
+
+
 WRONG_LAYERS: dict[str, dict[str, Any]] = {
     "model.no-such-target": {"lora_target": "q_prj"},
     "model.all-among-others": {"lora_target": "all,q_proj"},
@@ -210,6 +217,12 @@ WRONG_LAYERS: dict[str, dict[str, Any]] = {
     "model.adapted-and-whole": {"additional_target": "mlp"},
     "model.no-bias-to-learn": {"lora_bias": "lora_only"},
     "model.freeze-layers": {"finetuning_type": "freeze", "freeze_trainable_layers": 3, "learning_rate": 1e-5},
+    "model.pro-blocks": {
+        "finetuning_type": "freeze",
+        "use_llama_pro": True,
+        "llama_pro_blocks": 3,
+        "learning_rate": 1e-5,
+    },
     "model.oft-block-size": {"finetuning_type": "oft", "oft_block_size": 12},
     "model.no-such-part": {"finetuning_type": "freeze", "freeze_trainable_modules": "mpl", "learning_rate": 1e-5},
 }

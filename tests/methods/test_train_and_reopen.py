@@ -16,11 +16,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.real]
 WHOLE_MODELS: dict[str, dict[str, Any]] = {
     "full": {"finetuning_type": "full", "learning_rate": 1e-4},
     "freeze": {"finetuning_type": "freeze", "freeze_trainable_layers": 2},
+    "longer window": {"finetuning_type": "freeze", "rope_scaling": "yarn", "cutoff_len": 10000},
+    "new blocks": {"finetuning_type": "freeze", "use_llama_pro": True, "llama_pro_blocks": 3},
 }
 EACH = {"per_device_train_batch_size": 8}
 """Every step sees the same rows, so that its loss says whether it learns."""
 ADAPTERS: dict[str, dict[str, Any]] = {
     "lora": {"finetuning_type": "lora", "lora_rank": 4},
+    "lora, anchored": {"lora_rank": 4, "use_asft_loss": True, "neftune_noise_alpha": 5, "model_dropout": 0.1, **EACH},
     "oft": {"finetuning_type": "oft", "oft_block_size": 16, "module_dropout": 0.1},
     "p_tuning": {"finetuning_type": "P-Tuning", "num_virtual_tokens": 4, "learning_rate": 3e-3, **EACH},
     "prompt_tuning": {"finetuning_type": "prompt_tuning", "prompt_init_text": "Colours:", "learning_rate": 0.1, **EACH},

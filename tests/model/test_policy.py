@@ -247,7 +247,7 @@ def test_only_what_is_built_can_be_wanted():
     batch, _ = rows(LENGTHS)
     with pytest.raises(OurFault):
         Policy(usual()).forward(batch, frozenset())
-    assert [want.value for want in Want] == ["logprobs"]
+    assert [want.value for want in Want] == ["logprobs", "mean", "entropy", "divergence"]
 
 
 def test_generation_is_the_same_after_a_policy_was_made():

@@ -241,6 +241,29 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
                 yield unused(key, by, value)
 
 
+def one_loss(run: Run) -> Iterator[Said]:
+    loss = run.training.loss
+    keys = {"dft": "use_dft_loss", "eaft": "use_eaft_loss", "asft": "use_asft_loss"}
+    if len(loss.kinds) > 1:
+        asked = tuple(keys.get(kind, "label_smoothing_factor") for kind in loss.kinds)
+        yield Said("config.two-losses", asked, {"found": ", ".join(asked)})
+    for key, by in (("eaft_alpha", "use_eaft_loss"), ("asft_alpha", "use_asft_loss")):
+        if getattr(loss, key) != type(loss).model_fields[key].default and not getattr(loss, by):
+            yield unused(key, by, "false")
+
+
+def new_blocks_are_asked_for_whole(run: Run) -> Iterator[Said]:
+    method, freeze = run.method, run.method.freeze
+    if freeze.llama_pro_blocks is not None and not freeze.use_llama_pro:
+        yield unused("llama_pro_blocks", "use_llama_pro", "false")
+    if not freeze.use_llama_pro:
+        return
+    if method.finetuning_type != "freeze":
+        yield Said("config.pro-needs-freeze", ("use_llama_pro", "finetuning_type"), {"found": method.finetuning_type})
+    if freeze.llama_pro_blocks is not None and freeze.freeze_trainable_layers != 2:
+        yield unused("freeze_trainable_layers", "llama_pro_blocks", freeze.llama_pro_blocks)
+
+
 def answers_can_be_drawn(run: Run) -> Iterator[Said]:
     generation = run.generation
     if generation.do_sample and generation.temperature == 0:
@@ -295,6 +318,8 @@ RULES: tuple[Rule, ...] = (
     learned_prompts_fit,
     lora_fits,
     quantised_weights_stay_frozen,
+    one_loss,
+    new_blocks_are_asked_for_whole,
     answers_can_be_drawn,
     weights_are_safetensors,
     folders_differ,

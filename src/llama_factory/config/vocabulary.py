@@ -37,6 +37,10 @@ ALIASES: Mapping[str, str] = {
     "name_module_trainable": "freeze_trainable_modules",
     "pre_seq_len": "num_virtual_tokens",
     "prompt_tuning_init_text": "prompt_init_text",
+    "dropout": "model_dropout",
+    "dropout_rate": "model_dropout",
+    "attention_dropout": "model_dropout",
+    "noise_alpha": "neftune_noise_alpha",
     "train_data": "dataset",
     "train_dataset": "dataset",
     "train_file": "dataset",
@@ -173,12 +177,11 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "init_special_tokens": ("noise_init",),
     },
     "config.planned-surgery": {
-        "rope_scaling": (), "shift_attn": NO, "mixture_of_depths": (), "train_from_scratch": NO,
+        "shift_attn": NO, "mixture_of_depths": (), "train_from_scratch": NO,
         "moe_aux_loss_coef": (0,), "upcast_layernorm": NO, "upcast_lmhead_output": NO, "use_unsloth": NO,
     },
     "config.planned-adapters": {
         "adapter_folder": (), "create_new_adapter": NO, "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO,
-        "use_llama_pro": NO,
     },
     "config.planned-preferences": {
         "pref_beta": (0.1,), "pref_ftx": (0,), "pref_bco_weight": (0,), "pref_loss": ("sigmoid",),
@@ -190,8 +193,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "reward_model_quantization_bit": (), "reward_model_type": ("lora",),
     },
     "config.planned-losses": {
-        "label_smoothing_factor": (0,), "neftune_noise_alpha": (0,),
-        "use_dft_loss": NO, "use_asft_loss": NO, "asft_alpha": (0.1,), "use_eaft_loss": NO, "eaft_alpha": (1.0,),
         "compute_accuracy": NO,
     },
     "config.planned-mixing": {

@@ -19,7 +19,7 @@ from llama_factory import machine, storage
 from llama_factory.errors import InputError, Language, MachineError, ProofError, one_line
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
-from llama_factory.model import adapters, fingerprint, load, save, weights
+from llama_factory.model import adapters, fingerprint, load, save, weights, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.methods.names import is_tied
 from llama_factory.model.quantised import guards
@@ -202,9 +202,14 @@ def _make(job: _Job, aside: Path) -> ExportReport:
     return report
 
 
-def _load(job: _Job, folder: Path, say: Callable[[Finding], None] = lambda finding: None) -> nn.Module:
+def _load(
+    job: _Job,
+    folder: Path,
+    say: Callable[[Finding], None] = lambda finding: None,
+    longer: window.Longer | None = None,
+) -> nn.Module:
     """In float32, whatever `quantization_bit` says to the other commands."""
-    return load.load_for(job.run, folder, dtype="float32", device=job.device, quantised=False, say=say)
+    return load.load_for(job.run, folder, dtype="float32", device=job.device, quantised=False, say=say, longer=longer)
 
 
 @dataclass(frozen=True)
@@ -222,7 +227,8 @@ class _Merged:
 
 
 def _merge_and_write(job: _Job, aside: Path) -> _Merged:
-    model = _load(job, job.base, job.tell)
+    longer = window.for_use(job.run, job.base, job.added)
+    model = _load(job, job.base, job.tell, longer)
     prompts, tied = _prompts(job, model), is_tied(model)
     base_logits = proof.logits(model, prompts)
     model = adapters.open(model, job.added, job.base).module
@@ -294,6 +300,9 @@ def _something_changed(job: _Job, zero: bool, changed: int) -> None:
 def _other_files(job: _Job, aside: Path) -> None:
     """Every file of the base that is not weights, then the tokenizer and template that were trained with."""
     save.copy_other_files(job.base, aside)
+    longer = window.for_use(job.run, job.base, job.added)
+    if longer is not None:
+        window.say_so(aside / "config.json", longer)
     if job.run.model.infer_dtype != "auto":
         save.set_dtype(aside / "config.json", job.run.model.infer_dtype)
     if job.renderer is None:

@@ -21,6 +21,7 @@ from llama_factory.config.values import is_pattern
 from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load, weights
 from llama_factory.model.methods.prompts import TOKENS as DEFAULT_TOKENS
+from llama_factory.model.window import Longer
 from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
 
@@ -39,9 +40,9 @@ STATE = 3 * FLOAT32
 """Bytes that a checkpoint holds for a trained weight beside the model's files: the master and AdamW's two moments."""
 
 
-def audit(folder: Path, lengths_R: NDArray[np.int64], largest_id: int) -> list[Finding]:
-    """Window and vocabulary against the rows."""
-    config = shape(folder)
+def audit(folder: Path, lengths_R: NDArray[np.int64], largest_id: int, longer: Longer | None = None) -> list[Finding]:
+    """Window and vocabulary against the rows. longer: of `rope_scaling`."""
+    config = {**shape(folder), **(longer or {})}
     found: list[Finding] = []
     window = next((config[name] for name in WINDOW if isinstance(config.get(name), int)), None)
     longest = int(lengths_R.max())
@@ -86,7 +87,9 @@ def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, A
     if run.method.finetuning_type == "full":
         return everything
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
-    return everything * min(abs(run.method.freeze.freeze_trainable_layers), layers) // layers
+    freeze = run.method.freeze
+    learn = (freeze.llama_pro_blocks if freeze.use_llama_pro else None) or abs(freeze.freeze_trainable_layers)
+    return everything * min(learn, layers) // layers
 
 
 def _tokens(run: Run, config: Mapping[str, Any]) -> int:
@@ -162,6 +165,8 @@ def _names_are_known(run: Run, folder: Path) -> bool:
     if method.finetuning_type == "oft":
         return False
     freeze, config = method.freeze, shape(folder)
+    if freeze.use_llama_pro:
+        return False
     count = config.get("num_hidden_layers") or config.get("n_layer")
     if not isinstance(count, int) or not 1 <= abs(freeze.freeze_trainable_layers) <= count:
         return False

@@ -20,6 +20,7 @@ from llama_factory.machine import is_out_of_memory
 from llama_factory.model import weights
 from llama_factory.model.quantised import checkpoints, loading
 from llama_factory.model.quantised.asked import Asked, asked_by
+from llama_factory.model.window import Longer, lengthen
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -48,10 +49,13 @@ def load(
     trust_remote_code: bool = False,
     quantise: Asked | None = None,
     say: Callable[[Finding], None] = _silent,
+    dropout: float | None = None,
+    longer: Longer | None = None,
 ) -> nn.Module:
     """The folder's model in `dtype` on `device`, evaluation mode, nothing trainable decided yet.
 
     quantise: keep its linear layers in fewer bits, and compute in `dtype`.
+    dropout, longer: of the model's own layers, and a longer window, in place of what config.json says.
     """
     import torch
     from safetensors import SafetensorError
@@ -61,6 +65,10 @@ def load(
     config = load_config(folder, trust_remote_code=trust_remote_code)
     weights.entries(folder)
     _causal(folder, config, trust_remote_code)
+    if longer is not None:
+        lengthen(config, longer)
+    if dropout is not None:
+        say(set_dropout(config, dropout))
     try:
         with quiet():
             model, info = AutoModelForCausalLM.from_pretrained(
@@ -98,6 +106,8 @@ def load_for(
     device: str = "cpu",
     quantised: bool = True,
     say: Callable[[Finding], None] = _silent,
+    dropout: float | None = None,
+    longer: Longer | None = None,
 ) -> nn.Module:
     """`load` with what the run says about the model; keys that describe it are compared first.
 
@@ -114,7 +124,27 @@ def load_for(
         trust_remote_code=code,
         quantise=asked_by(run) if quantised else None,
         say=say,
+        dropout=dropout,
+        longer=longer,
     )
+
+
+def dropouts(config: PretrainedConfig) -> dict[str, float]:
+    """The shares of dropout that a model's configuration names; those of a head for classes are another matter."""
+    said = config.get_text_config().to_dict()
+    names = [name for name in said if ("dropout" in name or name.endswith("_pdrop")) and "classifier" not in name]
+    return {name: float(said[name]) for name in names if isinstance(said[name], (int, float))}
+
+
+def set_dropout(config: PretrainedConfig, share: float) -> Finding:
+    """Give the model's own dropout this share, all that its configuration names."""
+    names = [name for name in dropouts(config) if not name.startswith("summary_")]
+    if not names:
+        raise InputError("model.no-dropout", where="model_dropout", type=config.model_type)
+    for name in names:
+        setattr(config.get_text_config(), name, share)
+    values = {"found": ", ".join(names), "value": f"{share:g}"}
+    return Finding("model.dropout-set", "note", "model_dropout", values)
 
 
 def skeleton(folder: Path, *, trust_remote_code: bool = False) -> nn.Module:

@@ -13,9 +13,9 @@ It weighs nothing, sums nothing and updates nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
@@ -23,12 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault, ProofError
-from llama_factory.model import attention, proven, upstream, whole
+from llama_factory.model import adapters, attention, load, proven, upstream, whole
 from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_states, supervised
 from llama_factory.model.lora import FusedLinear
+from llama_factory.model.measures import Measure, Reference, measure, plainly
 from llama_factory.model.methods.names import layers
+from llama_factory.model.noise import Noise
 from llama_factory.model.prefix import FrozenLayers, RowFile, below
 from llama_factory.model.quantised import guards
 from llama_factory.model.swap import bare
@@ -40,9 +42,12 @@ if TYPE_CHECKING:
 
 
 class Want(str, Enum):
-    """What a forward can be asked for."""
+    """What a forward can be asked for; `mean`, `entropy` and `divergence` are those of `model/measures.py`."""
 
     LOGPROBS = "logprobs"
+    MEAN = "mean"
+    ENTROPY = "entropy"
+    DIVERGENCE = "divergence"
 
 
 LOGPROBS = frozenset({Want.LOGPROBS})
@@ -62,10 +67,14 @@ ALLOWED_HALF_PLAIN = 0.25
 
 @dataclass(frozen=True, slots=True)
 class PolicyOutput:
-    """logprob_S: float32 log-probability of each supervised token; index_S: its place in the batch."""
+    """logprob_S: float32 log-probability of each supervised token; index_S: its place in the batch.
+
+    measured: what else was asked for, (S) in float32 each.
+    """
 
     logprob_S: Tensor
     index_S: Tensor
+    measured: Mapping[Measure, Tensor] = field(default_factory=dict)
 
 
 class Policy:
@@ -79,11 +88,14 @@ class Policy:
         layout: Layout | None = None,
         sharing: bool = True,
         table: dict[str, proven.Proof] | None = None,
+        noise: float = 0.0,
+        reference: Policy | None = None,
     ) -> None:
         """compute_dtype: None computes in the weights' own type; another one goes through autocast.
 
         layout: one of the proven ones in place of the fastest. sharing: False lays every row in full.
-        table: proofs in place of proven.json.
+        table: proofs in place of proven.json. noise: of NEFTune. reference: what `divergence` is from; None is this
+        model without its adapters.
         """
         self.module = module
         self._base: PreTrainedModel = _inside(module)
@@ -94,6 +106,9 @@ class Policy:
         self._head: Frozen | None = None
         self._below: FrozenLayers | None = None
         self._below_shown = False
+        self._reference = reference
+        self._adapted = _has_adapters(module)
+        self._noise = Noise(self._base.get_input_embeddings(), noise) if noise else None
         self._may_pack = _default_kernel(self._base)
         self._sharing = sharing
         self._layout, self._reason = self._choose(layout)
@@ -104,18 +119,24 @@ class Policy:
 
     def forward(self, batch: Batch, want: frozenset[Want] = LOGPROBS) -> PolicyOutput:
         """Log-probabilities of the batch's supervised tokens, in their order."""
-        if want != LOGPROBS:
+        if Want.LOGPROBS not in want:
             raise OurFault("model.policy-want", want=sorted(want))
         rows = supervised(batch, self.device)
+        more = frozenset(Measure(one.value) for one in want - LOGPROBS)
         if not rows.lengths_R:
-            return PolicyOutput(torch.zeros(0, device=self.device, requires_grad=True), rows.index_S)
-        with self._precision():
-            if self._layout is None:
-                return PolicyOutput(self._plain(batch, rows), rows.index_S)
-            logprob_S = self._chunked(self._layout, rows)
-            if self._below and self._below.all_read and not self._below_shown and torch.is_grad_enabled():
+            nothing_S = torch.zeros(0, device=self.device, requires_grad=True)
+            return PolicyOutput(nothing_S, rows.index_S, dict.fromkeys(more, nothing_S))
+        if more:
+            found = self._measured(batch, rows, more)
+        else:
+            with self._precision():
+                logprob_S = self._plain(batch, rows) if self._layout is None else self._chunked(self._layout, rows)
+            found = PolicyOutput(logprob_S, rows.index_S)
+        read = self._below is not None and self._below.all_read and torch.is_grad_enabled()
+        if self._layout is not None and read and not self._below_shown:
+            with self._precision():
                 self._show_below(self._layout, rows)
-        return PolicyOutput(logprob_S, rows.index_S)
+        return found
 
     __call__ = forward
 
@@ -259,13 +280,63 @@ class Policy:
             return asked or usable[0], why
         return usable[0], "another attention kernel was asked for"
 
-    def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
+    def _measured(self, batch: Batch, rows: Supervised, wanted: frozenset[Measure]) -> PolicyOutput:
+        reference = None
+        if Measure.DIVERGENCE in wanted:
+            theirs = self._reference or self
+            with torch.no_grad(), theirs._as_reference():
+                reference = Reference(theirs._before_head(batch, rows), theirs._reference_head)
+        with self._precision():
+            before_SD = self._before_head(batch, rows)
+            logprob_S, measured = measure(before_SD, self._logits, rows.token_S, wanted, reference)
+        return PolicyOutput(logprob_S, rows.index_S, measured)
+
+    def _before_head(self, batch: Batch, rows: Supervised) -> Tensor:
+        """What stands before the head at the supervised tokens; on the plain path their logits, which it has made."""
+        with self._precision():
+            if self._layout is None:
+                return torch.cat([logits_SV for logits_SV, _ in self._plain_logits(batch)])
+            return self._hidden(self._layout, rows)
+
+    def _logits(self, before_CD: Tensor) -> Tensor:
+        if self._layout is None:
+            return plainly(before_CD)
+        logits_CV: Tensor = self._base.get_output_embeddings()(before_CD)
+        return self._rule.apply(logits_CV.to(precise(logits_CV.dtype)))
+
+    def _reference_head(self, before_CD: Tensor) -> Tensor:
+        with self._as_reference():
+            return self._logits(before_CD)
+
+    @contextmanager
+    def _as_reference(self) -> Iterator[None]:
+        """Without adapters, dropout and noise."""
+        if not self.module.training and not self._adapted:
+            yield  # another model, which stays as it is
+            return
+        trained = self.module.training
+        self.module.eval()
+        try:
+            with adapters.switched_off(self.module):
+                yield
+        finally:
+            self.module.train(trained)
+
+    def _hidden(self, layout: Layout, rows: Supervised) -> Tensor:
         if layout is Layout.SHARED and self._draws():
             layout = Layout.PACKED
+        if self._noise is not None and self._noise.drawn:
+            if layout is Layout.PADDED:  # a row's noise depends on its length, and not on its neighbours'
+                layout = Layout.ROWS
+            with self._noise.over(rows.lengths_R):
+                return hidden_states(layout, upstream.backbone(self._base), rows, self._proof.inputs)
         backbone: Backbone = upstream.backbone(self._base)
         if self._below:
             backbone, rows = self._below.enter(rows)
-        hidden_SD = hidden_states(layout, backbone, rows, self._proof.inputs)
+        return hidden_states(layout, backbone, rows, self._proof.inputs)
+
+    def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
+        hidden_SD = self._hidden(layout, rows)
         head = self._linear_head()
         if head is None:
             logits_SV = self._base.get_output_embeddings()(hidden_SD)
@@ -276,11 +347,13 @@ class Policy:
         return token_logprobs(hidden_SD.to(dtype), weight_VD, head.bias, rows.token_S, self._rule, frozen)
 
     def _draws(self) -> bool:
-        """Dropout is at work: each row then draws numbers of its own, so none of its tokens stands for another's."""
+        """Dropout or noise is at work: each row draws numbers of its own, none of its tokens stands for another's."""
         if not self.module.training:
             return False
+        if self._noise is not None:
+            return True
         layers = (module.p for module in self.module.modules() if isinstance(module, nn.Dropout))
-        return any(layers) or bool(getattr(self._base.config.get_text_config(), "attention_dropout", 0.0))
+        return any(layers) or any(load.dropouts(self._base.config).values())
 
     def _linear_head(self) -> nn.Linear | None:
         """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""
@@ -288,15 +361,17 @@ class Policy:
         return head if type(head) is nn.Linear and bare(head) else None
 
     def _plain(self, batch: Batch, rows: Supervised) -> Tensor:
-        logprobs = []
+        return torch.cat([logprobs_of(logits_SV, token_S) for logits_SV, token_S in self._plain_logits(batch)])
+
+    def _plain_logits(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of every row that has supervised tokens: the logits at these, and the tokens."""
         for start, end in zip(batch.offsets[:-1], batch.offsets[1:], strict=True):
             ids_T = torch.from_numpy(batch.ids_T[start:end].astype("int64")).to(self.device)
             index = torch.from_numpy(batch.weight_T[start:end].nonzero()[0]).to(self.device)
             if index.numel():
                 also = {name: torch.zeros_like(ids_T[None]) for name in self._proof.inputs}
                 logits_TV = self.module(input_ids=ids_T[None], use_cache=False, **also).logits[0, -len(ids_T) :]
-                logprobs.append(logprobs_of(logits_TV[index - 1], ids_T[index]))
-        return torch.cat(logprobs)
+                yield logits_TV[index - 1], ids_T[index]
 
     def _precision(self) -> AbstractContextManager[Any]:
         if self.compute_dtype == self._own_dtype:
@@ -326,3 +401,10 @@ def _prompt_learning(module: nn.Module) -> bool:
     return not isinstance(module, PreTrainedModel) and bool(
         cast("PeftModel", module).active_peft_config.is_prompt_learning
     )
+
+
+def _has_adapters(module: nn.Module) -> bool:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = any(isinstance(layer, BaseTunerLayer) for layer in module.modules())
+    return layers or adapters.prompt_learning(module)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import adapters, fingerprint, weights
+from llama_factory.model import adapters, expansion, fingerprint, weights, window
+from llama_factory.model.methods.names import layers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -53,13 +54,16 @@ def trained_files(
         _adapter(module, masters, run, folder)
     else:
         _whole_model(module, masters, base_folder, folder)
+    longer = window.of_module(module, base_folder)
+    if longer is not None and not run.method.adapts:
+        window.say_so(folder / "config.json", longer)
     born = fingerprint.Birth(
         base=run.model.model_name_or_path or "",
         base_weights=fingerprint.weights(base_folder),
         base_config=fingerprint.config(base_folder),
         template=template_text,
         template_fingerprint=template_fingerprint,
-        method=adapters.settings_for_note(run),
+        method=adapters.settings_for_note(run) | ({} if longer is None else {window.NOTE: dict(longer)}),
         versions=fingerprint.versions(),
     )
     (folder / fingerprint.NOTE).write_text(born.text(), encoding="utf-8")
@@ -131,12 +135,17 @@ def _whole_model(module: nn.Module, masters: Mapping[str, Tensor], base_folder: 
         if not _same(own[name], master.to(own[name].dtype)):
             raise ProofError("model.weights-behind-masters", where=name)
     known = weights.entries(base_folder)
+    blocks = expansion.blocks_of(module, base_folder)
+    if blocks:
+        known = expansion.entries(known, module, blocks)
     kept = weights.of_module(module, known)
     main = _torch_name(next(iter(own.values())))
     dtypes = {key: _torch_name(kept[key]) if key in kept else main for key in known if known[key].is_float}
-    weights.write(base_folder, kept, folder, dtypes=dtypes, shard_bytes=SHARD_BYTES)
+    weights.write(base_folder, kept, folder, dtypes=dtypes, shard_bytes=SHARD_BYTES, known=known)
     copy_other_files(base_folder, folder)
     set_dtype(folder / "config.json", main)
+    if blocks:
+        expansion.say_so(folder / "config.json", layers(module)[1] - blocks, blocks)
     for file in weights.files(folder):
         _look_again(file, {key: kept[key] for key, _, _ in weights.header(file) if key in kept})
 

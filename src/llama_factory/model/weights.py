@@ -126,17 +126,24 @@ def read(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def write(
-    base: Path, state: Mapping[str, torch.Tensor], folder: Path, *, dtypes: Mapping[str, str], shard_bytes: int
+    base: Path,
+    state: Mapping[str, torch.Tensor],
+    folder: Path,
+    *,
+    dtypes: Mapping[str, str],
+    shard_bytes: int,
+    known: Mapping[str, Entry] | None = None,
 ) -> list[Path]:
     """Write into `folder` the keys of `base`, no more and no fewer, with the values of `state`.
 
     state: by the base's keys. A key that `state` lacks (a buffer, a second name of a tied tensor) keeps the
     base's own value. dtypes: torch name by key, for floating tensors; integers stay what they are.
+    known: by other names than the base's, where the model has grown; each entry says what it is called in the base.
     Shards are filled in the base's order and written one after another, so that no more than one is held.
     """
     from safetensors import safe_open
 
-    known = entries(base)
+    known = entries(base) if known is None else known
     stray = sorted(set(state) - set(known))
     if stray:
         raise ProofError("model.stray-keys", where=folder, found=", ".join(stray[:5]), count=len(stray))
@@ -157,7 +164,7 @@ def write(
                     )
             else:
                 with safe_open(known[key].file, framework="pt") as opened:
-                    value = opened.get_tensor(key)
+                    value = opened.get_tensor(known[key].key)
             # A copy of its own: safetensors refuses two keys that share memory, and tied tensors do.
             tensors[key] = cast(value, dtypes.get(key)).contiguous().clone()
             weight_map[key] = name

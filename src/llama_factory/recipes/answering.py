@@ -15,7 +15,7 @@ from llama_factory import machine
 from llama_factory.errors import Language
 from llama_factory.generation import Finish, Sampling, TransformersEngine, decode_stream, sampling_from
 from llama_factory.generation.text import UNFINISHED
-from llama_factory.model import adapters
+from llama_factory.model import adapters, window
 from llama_factory.model.load import load_config, load_for
 from llama_factory.model.locate import locate_for
 from llama_factory.model.quantised.asked import asked_by, differing
@@ -74,15 +74,16 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     device = machine.pick_device(run.model.device_map)
     said = list[Finding]()
     dtype = number_format(run, folders.base, device)
-    model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append)
+    longer = window.for_use(run, folders.base, folders.adapters)
+    model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append, longer=longer)
     if folders.adapters:
         opened = adapters.open(model, folders.adapters, folders.base)
         model, said = opened.module, [*said, *opened.said, *differing(folders.adapters, asked_by(run))]
     tell(say, (*said, *renderer.notices, *another), language)
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
-    window = limit if isinstance(limit, int) and limit > 0 else None
-    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), described.generation_config, window)
+    seen = limit if isinstance(limit, int) and limit > 0 else None
+    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), described.generation_config, seen)
 
 
 def number_format(run: Run, base: Path, device: str) -> str:

@@ -24,7 +24,7 @@ from llama_factory.data import audit as data_audit
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
-from llama_factory.model import load
+from llama_factory.model import load, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
@@ -100,13 +100,15 @@ def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list
     per_epoch = data.steps_per_epoch(run, rows.units)
     total = config_audit.total_steps(run, per_epoch)
     lengths_R, largest = _measured(rows)
+    new = run.model.rope_scaling is not None and not run.model.adapter_name_or_path
+    longer = window.for_training(run, base, ()) if new else None
     return [
         *config_audit.audit(run),
         *_optimizer_library(run),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
         *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
-        *model_audit.audit(base, lengths_R, largest),
+        *model_audit.audit(base, lengths_R, largest, longer),
         *model_audit.audit_method(run, base),
         *model_audit.audit_disk(
             run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch

@@ -18,7 +18,7 @@ from llama_factory.recipes.foresight import foresee
 from llama_factory.recipes.frozen_layers import kept
 from llama_factory.recipes.outcome import Outcome, Say, tell
 from llama_factory.recipes.reporting import Page
-from llama_factory.recipes.sft import TERM, objective
+from llama_factory.recipes.sft import TERM, objective, objective_of
 from llama_factory.recipes.wiring import (
     Bench,
     ModelWriter,
@@ -75,7 +75,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
         result = trainer.fit(
             policy,
             source,
-            objective,
+            objective_of(run),
             plan_of(run, bench.precision, policy),
             observers=[*observers_of(run, bench.output, say, language), page],
             checkpoints=checkpoints,

@@ -15,7 +15,7 @@ import torch
 from llama_factory import data, machine, storage, trainer
 from llama_factory.config import Run, require
 from llama_factory.errors import Language
-from llama_factory.losses import Term, token_nll
+from llama_factory.losses import Term, asft, dft, eaft, smoothed, token_nll
 from llama_factory.model.locate import locate_for
 from llama_factory.model.taught import require_template
 from llama_factory.recipes import check
@@ -40,8 +40,11 @@ from llama_factory.recipes.wiring import (
 from llama_factory.render import renderer_for
 
 if TYPE_CHECKING:
-    from llama_factory.model.policy import Policy
+    from torch import Tensor
+
+    from llama_factory.model.policy import Policy, PolicyOutput
     from llama_factory.records import Batch
+    from llama_factory.trainer import Objective
 
 TERM = "sft"
 """The one term of this loss: its count stands in every step, its sum in every micro-batch."""
@@ -87,7 +90,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
         result = trainer.fit(
             policy,
             source,
-            objective,
+            objective_of(run),
             plan_of(run, bench.precision, policy),
             observers=[*observers_of(run, bench.output, say, language), page],
             checkpoints=checkpoints,
@@ -99,7 +102,36 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
 
 
 def objective(policy: Policy, batch: Batch) -> Mapping[str, Term]:
-    """The mean negative log-likelihood of the supervised tokens."""
+    """The mean negative log-likelihood of the supervised tokens. Validation is always by this one."""
     found = policy.forward(batch)
-    weight_S = torch.from_numpy(batch.weight_T).to(found.index_S.device)[found.index_S]
-    return {TERM: token_nll(found.logprob_S, weight_S)}
+    return {TERM: token_nll(found.logprob_S, _weights(batch, found))}
+
+
+def objective_of(run: Run) -> Objective[Policy]:
+    """The loss that the run trains with: `objective`, or one of `losses.reweighted` in its place."""
+    from llama_factory.model.measures import Measure
+    from llama_factory.model.policy import LOGPROBS, Want
+
+    loss = run.training.loss
+    want = LOGPROBS | {
+        "nll": frozenset[Want](), "dft": frozenset[Want](), "eaft": frozenset({Want.ENTROPY}),
+        "asft": frozenset({Want.DIVERGENCE}), "smoothed": frozenset({Want.MEAN}),
+    }[loss.kind]  # fmt: skip
+
+    def reweighted(policy: Policy, batch: Batch) -> Mapping[str, Term]:
+        found = policy.forward(batch, want)
+        weight_S, logprob_S, measured = _weights(batch, found), found.logprob_S, found.measured
+        if loss.kind == "dft":
+            return {TERM: dft(logprob_S, weight_S)}
+        if loss.kind == "eaft":
+            return {TERM: eaft(logprob_S, measured[Measure.ENTROPY], weight_S, alpha=loss.eaft_alpha)}
+        if loss.kind == "asft":
+            return {TERM: asft(logprob_S, measured[Measure.DIVERGENCE], weight_S, alpha=loss.asft_alpha)}
+        return {TERM: smoothed(logprob_S, measured[Measure.MEAN], weight_S, factor=loss.label_smoothing_factor)}
+
+    return objective if loss.kind == "nll" else reweighted
+
+
+def _weights(batch: Batch, found: PolicyOutput) -> Tensor:
+    weight_T = torch.from_numpy(batch.weight_T).to(found.index_S.device)
+    return weight_T[found.index_S]

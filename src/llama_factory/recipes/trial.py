@@ -28,7 +28,7 @@ from llama_factory.config import audit
 from llama_factory.errors import MachineError, ProofError
 from llama_factory.model import adapters
 from llama_factory.model.policy import Policy
-from llama_factory.recipes.sft import TERM, objective
+from llama_factory.recipes.sft import TERM, objective, objective_of
 from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, policy_of, source_of
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import FitPlan, FitResult, Progress
@@ -166,7 +166,7 @@ def _fit(bench: Bench, rows: Prepared, policy: Policy, step: Step, heard: _Heard
         result = trainer.fit(
             policy,
             _Once(step),
-            objective,
+            objective_of(bench.run),
             _one_step(plan_of(bench.run, bench.precision, policy)),
             observers=[heard],
             evaluate=measure,

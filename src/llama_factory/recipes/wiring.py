@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, cast
 
 from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
+from llama_factory.config.keys import Section
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import fingerprint, load, save
+from llama_factory.model import fingerprint, load, save, window
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
@@ -123,7 +124,11 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
 
     run, said = bench.run, list[Finding]()
     dtype, fused = bench.precision.compute, run.model.fused_layers
-    module = load.load_for(run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append)
+    dropout = run.training.noise.model_dropout
+    longer = window.for_training(run, bench.folders.base, bench.folders.adapters)
+    module = load.load_for(
+        run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append, dropout=dropout, longer=longer
+    )
     guards.keep_gradients(module)
     if bench.folders.adapters:
         attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True, fused=fused)
@@ -138,10 +143,22 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
         lora.join(module)
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
-    policy = Policy(module, sharing=fused)
+    noise = run.training.noise.neftune_noise_alpha or 0.0
+    policy = Policy(module, sharing=fused, noise=noise, reference=_reference_of(bench, fused, longer))
     if fused:
         policy.lay_out(machine.free_memory())
     return policy, [*said, *attached.said]
+
+
+def _reference_of(bench: Bench, fused: bool, longer: window.Longer | None) -> Policy | None:
+    """The base again where a loss is measured from it and training changes its own weights. Else: None."""
+    from llama_factory.model.policy import Policy
+
+    run = bench.run
+    if run.method.adapts or run.training.loss.kind != "asft":
+        return None
+    module = load.load_for(run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, longer=longer)
+    return Policy(module.requires_grad_(False), sharing=fused)
 
 
 def memory_ahead(bench: Bench, source: data.StepSource | data.StreamSource) -> None:
@@ -207,6 +224,8 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         "compute format": bench.precision.compute,
         "fused_layers": run.model.fused_layers,
         **({} if run.model.cache_frozen_layers == "auto" else {"cache_frozen_layers": run.model.cache_frozen_layers}),
+        **_apart(run.training.loss),
+        **_apart(run.training.noise),
         "master format": bench.precision.master,
         **moved_by(run.training.optimizer),
     }
@@ -229,6 +248,12 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         overwrite=run.training.overwrite_output_dir,
         limit=run.saving.save_total_limit,
     )
+
+
+def _apart(section: Section) -> dict[str, Fact]:
+    """Keys that are not at their defaults: a run from before they were known is still the same run."""
+    fields = type(section).model_fields
+    return {key: str(value) for key, value in section.model_dump().items() if value != fields[key].default}
 
 
 def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: Prepared) -> Evaluate | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from llama_factory.config.keys import Section, key
-from llama_factory.config.values import Names, Whole
+from llama_factory.config.values import Flag, Names, Whole
 
 
 class Freeze(Section):
@@ -31,4 +31,18 @@ class Freeze(Section):
         (),
         en="Modules outside the layers that learn too, such as norm or lm_head.",
         zh="层外也参与训练的模块，例如 norm、lm_head。",
+    )
+    use_llama_pro: Annotated[bool, Flag()] = key(
+        False,
+        en="LLaMA Pro: only blocks that were put between the model's own learn. llama_pro_blocks puts them there; "
+        "without it the model has them already, and freeze_trainable_layers says how many.",
+        zh="LLaMA Pro：只训练插入到原有层之间的新块。由 llama_pro_blocks 插入；不填则模型已扩展，"
+        "由 freeze_trainable_layers 给出块数。",
+    )
+    llama_pro_blocks: Annotated[int | None, Whole(at_least=1)] = key(
+        None,
+        en="With use_llama_pro: how many new blocks, evenly spread; the number of layers must be a multiple of it. The "
+        "model says the same as before until they have learned.",
+        zh="use_llama_pro 时插入的新块数，均匀分布；层数须为其整数倍。训练前模型输出不变。",
+        unit="blocks",
     )

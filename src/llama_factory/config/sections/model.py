@@ -132,6 +132,15 @@ class Model(Section):
         "auto 表示存在这样的层、fused_layers 开启且至少训练一轮半时使用。",
         commands=("train",),
     )
+    rope_scaling: Annotated[
+        Literal["linear", "yarn", "llama3"] | None, Choice(("linear", "yarn", "llama3"), planned=("dynamic",))
+    ] = key(
+        None,
+        en="Train with a cutoff_len beyond the model's window: how places are squeezed into it. The factor is "
+        "cutoff_len / window, rounded up; the result remembers it, so chat and export need not be told.",
+        zh="以超出模型窗口的 cutoff_len 训练时位置的压缩方式。倍数为 cutoff_len / 窗口（向上取整），并随结果保存，"
+        "对话与导出时无需再填。",
+    )
     infer_dtype: Annotated[
         Literal["auto", "float16", "bfloat16", "float32"],
         Choice(

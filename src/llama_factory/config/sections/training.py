@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import model_validator
 
 from llama_factory.config.keys import Section, key
+from llama_factory.config.sections.objective import Loss, Noise
 from llama_factory.config.sections.optimizer import Optimizer
 from llama_factory.config.sections.schedule import Schedule
 from llama_factory.config.values import Choice, Flag, Names, Number, Path, PathOrFlag, UnreadableError, Whole, as_bool
@@ -109,6 +110,8 @@ class Training(Section):
     )
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
+    loss: Loss = Loss()
+    noise: Noise = Noise()
 
 
 class Best(Section):

@@ -1,4 +1,4 @@
-"""Freeze: some of the layers learn, all else stays as it is.
+"""Freeze: some of the layers learn, all else stays as it is. With LLaMA Pro these are new ones between the old.
 
 In: a model and the keys of freeze. Out: the same model, its parameters marked.
 """
@@ -6,9 +6,11 @@ In: a model and the keys of freeze. Out: the same model, its parameters marked.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from llama_factory.errors import InputError
+from llama_factory.model import expansion
 from llama_factory.model.methods.names import has_part, known_parts, layers
 from llama_factory.model.methods.start import Made, Start
 
@@ -19,22 +21,40 @@ if TYPE_CHECKING:
 
 
 def look(model: nn.Module, method: Method) -> None:
-    _choose(model, method)
+    settings = method.freeze
+    if settings.use_llama_pro and settings.llama_pro_blocks:
+        expansion.check(layers(model)[1], settings.llama_pro_blocks)
+    else:
+        _choose(model, method, _layers_that_learn(model, method, 0))
 
 
 def attach(model: nn.Module, method: Method, start: Start) -> Made:
-    _choose(model, method)
+    wanted = (method.freeze.llama_pro_blocks or 0) if method.freeze.use_llama_pro else 0
+    if wanted and expansion.already(start.base_folder) != wanted:
+        expansion.expand(model, wanted)
+    _choose(model, method, _layers_that_learn(model, method, wanted))
     return Made(model, [])
 
 
-def _choose(model: nn.Module, method: Method) -> None:
-    """Let the chosen layers learn, and what is named beside them."""
-    settings = method.freeze
-    prefix, count = layers(model)
+def _layers_that_learn(model: nn.Module, method: Method, blocks: int) -> Collection[int]:
+    """blocks: of LLaMA Pro, which are there by now."""
+    settings, count = method.freeze, layers(model)[1]
     number = int(settings.freeze_trainable_layers)
+    if settings.use_llama_pro:
+        blocks = blocks or number  # nothing was put in: the last layer of each group is new
+        if blocks < 1 or count % blocks or count == blocks:
+            raise InputError("model.pro-layers", where="freeze_trainable_layers", found=blocks, layers=count)
+        group = count // blocks
+        return range(group - 1, count, group)
     if number == 0 or abs(number) > count:
         raise InputError("model.freeze-layers", where="freeze_trainable_layers", found=number, layers=count)
-    chosen = range(count - number, count) if number > 0 else range(-number)
+    return range(count - number, count) if number > 0 else range(-number)
+
+
+def _choose(model: nn.Module, method: Method, chosen: Collection[int]) -> None:
+    """Let the chosen layers learn, and what is named beside them."""
+    settings = method.freeze
+    prefix, _ = layers(model)
     inside = re.compile(re.escape(prefix) + r"\.(\d+)\.(.+)")
     named = dict(model.named_parameters(remove_duplicate=False))
     in_layers = {name: found for name in named if (found := inside.fullmatch(name))}
