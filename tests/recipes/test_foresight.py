@@ -81,3 +81,40 @@ def test_a_model_of_an_unknown_type_is_trained_without_a_plan(
     outcome = recipes.train(a_run(tiny_model, rows, tmp_path), say=said.append)
     assert outcome.foreseen is None
     assert any(line.startswith("") and "no plan without knowing" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("keys", "state"),
+    [
+        ({}, 8.0),
+        ({"optim": "sgd"}, 0.0),
+        ({"optim": "lion"}, 4.0),
+        ({"finetuning_type": "full", "use_muon": True}, 4.0),
+    ],
+)
+def test_the_optimizer_is_counted_as_it_says_of_itself(
+    keys: dict[str, object], state: float, tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    from llama_factory.planner.known import KNOWN
+    from llama_factory.planner.shape import read_shape
+
+    given = settings(tiny_model, rows, tmp_path / "out", **keys)
+    if keys.get("finetuning_type") == "full":
+        given = {key: value for key, value in given.items() if not key.startswith("lora")}
+    shape = read_shape(KNOWN["smollm2-135m"].config)
+    assert foresight.setup_of(from_mapping(given, "test"), shape, (10,), 1.0, number=2).state == pytest.approx(state)
+
+
+def test_what_learns_whole_beside_adapters_is_counted(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
+    from llama_factory.planner.known import KNOWN
+    from llama_factory.planner.setup import trained
+    from llama_factory.planner.shape import read_shape
+
+    for name, heads in (("smollm2-135m", 1), ("llama-7b", 2)):
+        shape = read_shape(KNOWN[name].config)
+        runs = [
+            from_mapping(settings(tiny_model, rows, tmp_path / "out", **keys), "test")
+            for keys in ({}, {"additional_target": ["embed_tokens", "lm_head"]})
+        ]
+        plain, more = (trained(shape, foresight.setup_of(run, shape, (10,), 1.0, number=2)) for run in runs)
+        assert more - plain == heads * shape.head

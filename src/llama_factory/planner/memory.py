@@ -75,7 +75,7 @@ def memory(shape: ModelShape, setup: Setup) -> Memory:
         laid_out=laid,
         masters=0 if own else setup.master * learning,
         gradients=setup.master * learning,
-        optimiser=setup.state * learning,
+        optimiser=round(setup.state * learning),
         activations=keeps,
         logits=logits,
         buffers=buffers,

@@ -25,9 +25,10 @@ class Setup:
     method: one of METHODS. bits: of the weights that stay as they are: 32 or 16 as they are computed with, less when
     they are quantised. lengths: tokens of each row of the largest micro-batch; supervised: the share of them that is
     learned; micro_batches: of one step. number: bytes of a number that is computed with. master: bytes of a trained
-    value; state: bytes of the optimiser's state for each. block: of `oft`, the width of a rotation. layers: of
-    `freeze`, from the top, or from the bottom if negative. fused: our layers take the place of the library's. free:
-    bytes of memory that may be taken, which decides whether frozen weights are laid out in the processor's order.
+    value; state: bytes of the optimiser's state for each; beside: numbers that learn whole beside adapters. block: of
+    `oft`, the width of a rotation. layers: of `freeze`, from the top, or from the bottom if negative. fused: our layers
+    take the place of the library's. free: bytes of memory that may be taken, which decides whether frozen weights are
+    laid out in the processor's order.
     """
 
     method: str = "lora"
@@ -37,7 +38,8 @@ class Setup:
     micro_batches: int = 1
     number: int = HALF
     master: int = SINGLE
-    state: int = 2 * SINGLE
+    state: float = 2 * SINGLE
+    beside: int = 0
     rank: int = 8
     block: int = 32
     targets: tuple[str, ...] = ("all",)
@@ -70,7 +72,7 @@ def trained(shape: ModelShape, setup: Setup) -> int:
     found = adapted(shape, setup.targets)
     if setup.method == "oft":  # of a rotation of b numbers, the b (b - 1) / 2 of a skew-symmetric matrix
         return sum(one.inputs // setup.block * (setup.block * (setup.block - 1) // 2) for one in found)
-    return setup.rank * sum(one.inputs + one.outputs for one in found)
+    return setup.beside + setup.rank * sum(one.inputs + one.outputs for one in found)
 
 
 def chosen_layers(shape: ModelShape, number: int) -> list[LayerShape]:
@@ -81,12 +83,19 @@ def chosen_layers(shape: ModelShape, number: int) -> list[LayerShape]:
 
 def adapted(shape: ModelShape, targets: tuple[str, ...]) -> Iterator[LinearShape]:
     """Every matrix that gets an adapter, as often as the model has it. `all` leaves the head alone."""
+    every = "all" in targets or not any(
+        _named(name, targets) for name in _names(shape)
+    )  # patterns: as many as there may be
     for layer in shape.layers:
         for one in layer.linears:
-            if one.adapts and ("all" in targets or _named(one.name, targets)):
+            if one.adapts and (every or _named(one.name, targets)):
                 yield from (one for _ in range(layer.count))
     if _named("lm_head", targets):
         yield LinearShape("lm_head", shape.hidden, shape.vocab)
+
+
+def _names(shape: ModelShape) -> list[str]:
+    return ["lm_head", *(one.name for layer in shape.layers for one in layer.linears)]
 
 
 def _named(name: str, targets: tuple[str, ...]) -> bool:

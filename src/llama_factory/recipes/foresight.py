@@ -15,6 +15,7 @@ import numpy as np
 from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
 from llama_factory.config.gather import leaf_of
+from llama_factory.config.optimizers import state_bytes
 from llama_factory.errors import InputError, Language, MachineError
 from llama_factory.planner import activations, choice
 from llama_factory.planner.choice import Room, Way
@@ -29,14 +30,6 @@ from llama_factory.records import Batch, Finding, Foreseen, ModelShape
 if TYPE_CHECKING:
     from llama_factory.config import Run
     from llama_factory.recipes.wiring import Bench
-
-STATE: Mapping[str, float] = {
-    "sgd": 0, "lion": 4, "lion_32bit": 4, "lion_8bit": 1, "adamw_8bit": 2, "adamw_bnb_8bit": 2, "adamw_torch_8bit": 2,
-    "paged_adamw_8bit": 2, "adafactor": 0.1, "muon": 4, "adam_mini": 4, "schedule_free_sgd": 4, "rmsprop": 4,
-}  # fmt: skip
-"""Bytes of state that an optimiser keeps for a trained weight; those of two moments in fp32, 8, are not listed."""
-
-TWO_MOMENTS = 2 * SINGLE
 
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
@@ -108,7 +101,7 @@ def _config_of(bench: Bench) -> Mapping[str, Any]:
 def look_ahead(run: Run, shape: ModelShape, source: data.StepSource | data.StreamSource, *, number: int) -> Way:
     """The memory of the run at its largest micro-batch."""
     (batch,) = largest(run, source).batches
-    setup = setup_of(run, *_of_batch(batch), number=number, free=machine.free_memory())
+    setup = setup_of(run, shape, *_of_batch(batch), number=number, free=machine.free_memory())
     return choice.of(shape, setup, Room(memory=machine.free_memory()))
 
 
@@ -143,7 +136,7 @@ def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
     number = SINGLE if compute == "float32" else HALF
     try:
         shape = read_shape(config)
-        setup = setup_of(run, *_of_batch(batch), number=number, free=machine.free_memory())
+        setup = setup_of(run, shape, *_of_batch(batch), number=number, free=machine.free_memory())
     except InputError:
         return 0
     return activations.kept(shape, setup) + activations.head_buffers(shape, setup) + laid_out(shape, setup)
@@ -161,13 +154,20 @@ def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
 
 
 def setup_of(
-    run: Run, lengths: tuple[int, ...], supervised: float, *, number: int, cpu: bool = True, free: int = 0
+    run: Run,
+    shape: ModelShape,
+    lengths: tuple[int, ...],
+    supervised: float,
+    *,
+    number: int,
+    cpu: bool = True,
+    free: int = 0,
 ) -> Setup:
     """The run, as the planner's formulas take it. Raises InputError for a method that they do not know."""
     method, training = run.method, run.training
-    if method.finetuning_type not in METHODS:
-        known_ones = ", ".join(METHODS)
-        raise InputError("planner.method-unknown", found=method.finetuning_type, known=known_ones)
+    unknown = "use_badam" if training.optimizer.badam.use_badam else method.finetuning_type
+    if unknown not in METHODS:
+        raise InputError("planner.method-unknown", found=unknown, known=", ".join(METHODS))
     bits = quantised_to(run) or 8 * number
     master = HALF if training.pure_bf16 else SINGLE
     rows = data.rows_per_step(run)
@@ -179,16 +179,42 @@ def setup_of(
         micro_batches=max(1, round(rows / len(lengths))),
         number=number,
         master=master,
-        state=round(STATE.get(training.optimizer.optim, TWO_MOMENTS) * master / SINGLE),
+        state=_state(run, shape) * master / SINGLE,
+        beside=_beside(run, shape),
         rank=method.lora.lora_rank,
         targets=tuple(method.lora.lora_target),
         block=method.oft.oft_block_size,
         layers=method.freeze.freeze_trainable_layers,
         checkpointing=training.gradient_checkpointing,
-        fused=run.model.fused_layers and not method.lora.lora_dropout,
+        fused=run.model.fused_layers and not (method.lora.lora_dropout or method.lora.use_dora),
         cpu=cpu,
         free=free,
     )
+
+
+def _state(run: Run, shape: ModelShape) -> float:
+    """Bytes that the optimiser keeps for a trained number, on average over what is trained."""
+    optimizer, lora = run.training.optimizer, run.method.lora
+    rank = optimizer.apollo.apollo_rank if optimizer.kind == "apollo_adamw" else optimizer.galore.galore_rank
+    sizes: list[tuple[int, int]] = []
+    for layer in shape.layers:
+        for one in layer.linears:
+            whole = (one.outputs, one.inputs)
+            halves = [(lora.lora_rank, one.inputs), (one.outputs, lora.lora_rank)]
+            sizes += halves if run.method.finetuning_type == "lora" else [whole]
+    kept = sum(state_bytes(optimizer.kind, size, rank=rank) for size in sizes)
+    return kept / sum(rows * columns for rows, columns in sizes)
+
+
+def _beside(run: Run, shape: ModelShape) -> int:
+    """Numbers of modules that learn whole beside adapters: an embedding and the head, which are one if tied."""
+    lora = run.method.lora
+    if run.method.finetuning_type != "lora":
+        return 0
+    heads = {name for name in lora.additional_target if name.endswith(("lm_head", "embed_out"))}
+    embeddings = {name for name in lora.additional_target if name.endswith(("embed_tokens", "wte"))}
+    count = bool(heads or embeddings) if shape.tied else bool(heads) + bool(embeddings)
+    return count * shape.head
 
 
 def quantised_to(run: Run) -> int | None:

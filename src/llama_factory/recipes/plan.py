@@ -103,7 +103,7 @@ def _plan(run: Run, name: str, asked: Asked, rows: _Rows, *, current: bool) -> P
     half = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute != "float32"
     number = HALF if half or not cpu else SINGLE
     free = int(memory) if cpu else 0
-    base = setup_of(run, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free)
+    base = setup_of(run, shape, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free)
     count = asked.rows or rows.count
     tokens = count * (rows.mean or sum(rows.lengths) / len(rows.lengths)) * run.training.num_train_epochs
     room = Room(

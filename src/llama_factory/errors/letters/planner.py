@@ -30,9 +30,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请指定含 config.json 的文件夹（不需要权重），或以下之一：{known}。",
     ),
     "planner.method-unknown": Letter(
-        en="no memory plan for `finetuning_type: {found}`; known are {known}.",
+        en="no memory plan for `{found}`; known are {known}.",
         en_cure="`check --step` measures one real step of any method.",
-        zh="无法为 `finetuning_type: {found}` 规划内存；已支持 {known}。",
+        zh="无法为 `{found}` 规划内存；已支持 {known}。",
         zh_cure="`check --step` 可对任何方法实测一步。",
     ),
     "planner.card-unknown": Letter(
