@@ -16,6 +16,7 @@ from llama_factory import recipes
 from llama_factory.apps.cli import main
 from llama_factory.config import from_mapping
 from llama_factory.config.audit import total_steps
+from llama_factory.config.optimizers import MODULES
 from llama_factory.errors import DataError, InputError
 from llama_factory.errors.letters import LETTERS
 from llama_factory.model import audit as model_audit
@@ -76,6 +77,15 @@ def test_a_copy_is_named_with_the_row_that_it_copies(checked) -> None:
     assert found.where.endswith("rows.jsonl:241")
     assert found.values["first"].endswith("rows.jsonl:8")
     assert found.values["count"] == 2
+
+
+@pytest.mark.plants("machine.no-optimizer-library")
+def test_an_optimizer_whose_package_is_missing_is_found(checked, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(MODULES, "lion-pytorch", "no_such_package_at_all")  # type: ignore[arg-type]
+    report = checked(optim="lion", learning_rate=3e-5)
+    (found,) = report.findings
+    assert (found.id, found.severity, found.values["extra"]) == ("machine.no-optimizer-library", "error", "optim")
+    assert report.exit_code == 4
 
 
 @pytest.mark.plants("data.leak")
