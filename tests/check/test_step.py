@@ -73,6 +73,24 @@ def test_a_step_is_made_saved_opened_again_and_leaves_nothing(tried, method: str
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "out", "rows.jsonl"]
 
 
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"use_dora": True},
+        {"use_rslora": True, "loraplus_lr_ratio": 4},
+        {"pissa_init": True, "pissa_iter": 4},
+        {"additional_target": "embed_tokens,lm_head"},
+    ],
+    ids=["dora", "rslora", "pissa", "whole modules"],
+)
+def test_a_step_of_a_variant_of_lora_is_opened_again_as_it_was(tried, given: dict[str, Any], exact: bool) -> None:
+    report = tried(learning_rate=1e-4, bf16=False if exact else None, **given)
+    assert report.findings == []
+    assert report.trial is not None
+    assert report.trial.difference <= trial.SAME
+
+
 def test_the_batch_is_the_largest_one_that_the_run_builds(tried, tiny_model: Path, tmp_path: Path) -> None:
     rows = [*good_rows(30), LONG, *good_rows(17), LONG, *good_rows(5)]
     found = tried(rows, **OWN_PADDING).trial
@@ -117,9 +135,10 @@ def test_an_adapter_is_trained_on_from_where_it_stands(tried, tiny_model: Path, 
 
     given = settings(tiny_model, tmp_path) | {"max_steps": 2, "report_to": "none", "output_dir": str(tmp_path / "one")}
     recipes.train(from_mapping(given, "test"), say=lambda line: None)
-    report = tried(adapter_name_or_path=str(tmp_path / "one"))
-    assert ids(report) == []
-    assert report.trial.difference <= trial.SAME
+    for more in ({}, {"create_new_adapter": True, "lora_rank": 2}):
+        report = tried(adapter_name_or_path=str(tmp_path / "one"), **more)
+        assert ids(report) == []
+        assert report.trial.difference <= trial.SAME
 
 
 def test_no_step_is_made_where_something_else_is_wrong(tried) -> None:

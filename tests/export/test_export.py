@@ -259,6 +259,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "dora": {"use_dora": True},
     "dropout": {"lora_dropout": 0.5},
     "embedding": {"lora_target": "embed_tokens,q_proj"},
+    "pissa": {"pissa_init": True},
     "whole modules": {"additional_target": "embed_tokens,lm_head,norm"},
 }
 
@@ -287,6 +288,30 @@ def test_every_variant_of_lora_merges_into_what_it_was_on_its_base(
     assert (again.get_input_embeddings().weight is again.get_output_embeddings().weight) is tied
     assert set(weights.entries(tmp_path / "out")) == set(weights.entries(base))
     assert report.changed >= 2
+
+
+def test_a_chain_is_merged_whole_and_refused_in_part(tiny_model: Path, tmp_path: Path) -> None:
+    one = adapter(tiny_model, tmp_path / "one")
+    run = from_mapping({"model_name_or_path": str(tiny_model), "stage": "sft", "lora_rank": 3}, "a test")
+    model = load.load(tiny_model, dtype="float32")
+    attached = adapters.attach(model, run.method, Start("float32", 5))
+    adapters.open_beneath(attached, [one], tiny_model, method="lora")
+    with torch.no_grad():
+        for name in attached.trainable:
+            value = model.get_parameter(name)
+            value.add_(0.05 * torch.randn(value.shape, generator=torch.Generator().manual_seed(len(name))))
+    (tmp_path / "top").mkdir()
+    renderer = load_renderer(tiny_model)
+    save.trained_files(
+        model, {}, run, tmp_path / "top", base_folder=tiny_model, template_text=renderer.template_text,
+        template_fingerprint=renderer.template_fingerprint, beneath={"one": one},
+    )  # fmt: skip
+    for name, content in renderer.files().items():
+        (tmp_path / "top" / name).write_bytes(content)
+    assert refused(tiny_model, tmp_path / "out", tmp_path / "top").id == "model.adapter-needs-others"
+    export(tiny_model, tmp_path / "out", one, tmp_path / "top")
+    again: Any = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert torch.allclose(logits(again), logits(model.eval()), atol=1e-4)
 
 
 def with_one_embedding(model: Path, folder: Path) -> Path:

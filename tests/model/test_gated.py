@@ -368,7 +368,8 @@ def test_what_is_left_to_peft_gives_what_peft_gives(change):
         gradients = torch.autograd.grad(y, leaves, torch.ones_like(y), allow_unused=True)
         results.append([y, *(it for it in gradients if it is not None)])
     assert len(results[0]) == len(results[1]) == {"off": 2, "merged": 2, "base trained": 11, "two": 6}.get(change, 8)
-    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    rounding = 1e-12 if change == "two" else 0  # two adapters are computed as one, with other sums in between
+    assert all(torch.allclose(one, other, rtol=0, atol=rounding) for one, other in zip(*results, strict=True))
 
 
 def test_dropout_draws_what_it_draws_in_peft_and_leaves_the_one_piece_for_later():

@@ -107,7 +107,7 @@ def test_the_fused_layer_is_in_place_and_keeps_the_names_of_peft():
 
 
 def by_peft(model: Two) -> bool:
-    return model.first._only_adapter(torch.zeros(1, IN, dtype=model.first.weight.dtype)) is None
+    return not model.first._at_work(torch.zeros(1, IN, dtype=model.first.weight.dtype))
 
 
 def test_what_peft_alone_knows_is_left_to_peft():
@@ -135,7 +135,7 @@ def test_what_peft_alone_knows_is_left_to_peft():
     assert by_peft(mixed)
 
 
-@pytest.mark.parametrize("change", ["off", "merged", "dropout", "two"])
+@pytest.mark.parametrize("change", ["off", "merged", "dropout"])
 def test_what_is_left_to_peft_gives_what_peft_gives(change):
     results = []
     for fused in (True, False):
@@ -145,15 +145,28 @@ def test_what_is_left_to_peft_gives_what_peft_gives(change):
                 layer.enable_adapters(False)
             elif change == "merged":
                 layer.merge()
-        if change == "two":
-            config = LoraConfig(r=1, target_modules=["first"], init_lora_weights=False)
-            torch.manual_seed(5)
-            with pytest.warns(UserWarning, match="multiple adapters"):
-                inject_adapter_in_model(config, model, adapter_name="second")
-            model.first.set_adapter(["default", "second"])
         torch.manual_seed(4)
         results.append(model.train()(drawn(ROWS, IN, seed=1)))
     assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("alpha", [3, 5])
+@pytest.mark.parametrize("learning", [("default",), ("default", "second")])
+def test_several_adapters_compute_as_one_and_each_has_its_own_gradient(alpha, learning):
+    results = []
+    for fused in (True, False):
+        model = adapted(fused=fused)
+        config = LoraConfig(r=3, lora_alpha=alpha, target_modules=["first"])
+        with pytest.warns(UserWarning, match="multiple adapters"):
+            inject_adapter_in_model(config, model, adapter_name="second")
+        model.first.set_adapter(["default", "second"])
+        model.second.set_adapter("default")
+        teach(model.double())
+        for name, value in model.named_parameters():
+            value.requires_grad_(any(f".{one}." in name for one in learning))
+        results.append(run(model, drawn(ROWS, IN, seed=1)))
+        assert not fused or not by_peft(model)
+    assert_same(*results, count=2 * len(learning) + 2 + 1)
 
 
 def test_autocast_is_left_to_peft():

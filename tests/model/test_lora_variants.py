@@ -234,14 +234,6 @@ def test_tied_weights_learn_as_one_are_saved_under_both_names_and_come_back_tied
     torch.testing.assert_close(logits(theirs), logits(trained), rtol=0, atol=1e-5)
 
 
-def test_adapters_do_not_add_up_where_one_brings_whole_modules(tiny_model: Path, tmp_path: Path) -> None:
-    one = trained_adapter(tiny_model, tmp_path / "one", 1)
-    two = trained_adapter(tiny_model, tmp_path / "two", 2, additional_target="norm")
-    with pytest.raises(InputError) as caught:
-        adapters.open(load.load(tiny_model, dtype="float32"), [one, two], tiny_model)
-    assert caught.value.id == "model.whole-modules-do-not-add"
-
-
 def test_a_bias_learns_where_there_is_one(tmp_path: Path, tiny_model: Path) -> None:
     config = Qwen2Config(vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=1,
                          num_attention_heads=2, num_key_value_heads=2)  # fmt: skip
@@ -263,7 +255,9 @@ def test_a_bias_learns_where_there_is_one(tmp_path: Path, tiny_model: Path) -> N
 def test_dora_may_be_written_as_a_method() -> None:
     run = from_mapping({"finetuning_type": "dora", "lora_rank": 4}, "here")
     assert (run.method.finetuning_type, run.method.lora.use_dora) == ("lora", True)
-    assert [finding.values for finding in run.notices] == [{"found": "finetuning_type: dora", "key": "use_dora: true"}]
+    assert [finding.values for finding in run.notices] == [
+        {"found": "finetuning_type: dora", "key": "finetuning_type: lora, use_dora: true"}
+    ]
     with pytest.raises((InputError, SeveralErrors)):
         from_mapping({"finetuning_type": "dora", "use_dora": False}, "here")
 

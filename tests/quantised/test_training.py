@@ -23,6 +23,8 @@ WIDTHS: dict[str, dict[str, Any]] = {
     "hqq 4": {"quantization_bit": 4, "quantization_method": "hqq"},
     "hqq 3": {"quantization_bit": 3},
     "hqq 2": {"quantization_bit": 2},
+    "dora beside bitsandbytes 4": {"quantization_bit": 4, "use_dora": True},
+    "a whole embedding beside bitsandbytes 8": {"quantization_bit": 8, "additional_target": "embed_tokens"},
 }
 
 

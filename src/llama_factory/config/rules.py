@@ -214,6 +214,18 @@ def lora_fits(run: Run) -> Iterator[Said]:
     lora = run.method.lora
     if run.method.finetuning_type != "lora":
         return
+    adapters = run.model.adapter_name_or_path
+    if lora.pissa_init:
+        for key in ("use_dora", "use_rslora"):
+            if getattr(lora, key):
+                yield Said("config.pissa-alone", ("pissa_init", key), {"key": key})
+    elif lora.pissa_iter != type(lora).model_fields["pissa_iter"].default:
+        yield unused("pissa_iter", "pissa_init", "false")
+    if lora.create_new_adapter and not adapters:
+        yield unused("create_new_adapter", "adapter_name_or_path", "null")
+    elif lora.create_new_adapter and (lora.use_dora or lora.additional_target):
+        key = "use_dora" if lora.use_dora else "additional_target"
+        yield Said("config.new-adapter-must-add", ("create_new_adapter", key), {"key": key})
     default = type(lora).model_fields["loraplus_lr_embedding"].default
     if lora.loraplus_lr_embedding != default:
         if lora.loraplus_lr_ratio is None:
@@ -232,6 +244,8 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
         return
     if kind != "lora":
         yield Said("config.quantised-learns", ("quantization_bit", "finetuning_type"), {"bits": bits, "found": kind})
+    elif run.method.lora.pissa_init:
+        yield Said("config.quantised-pissa", ("quantization_bit", "pissa_init"), {"bits": bits})
     if method == "bitsandbytes" and bits not in (8, 4):
         yield Said("config.quantised-bits", ("quantization_bit", "quantization_method"), {"bits": bits})
     other = {"quantization_bit": bits} if bits != 4 else {"quantization_method": method} if method == "hqq" else {}

@@ -181,7 +181,7 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "moe_aux_loss_coef": (0,), "upcast_layernorm": NO, "upcast_lmhead_output": NO, "use_unsloth": NO,
     },
     "config.planned-adapters": {
-        "adapter_folder": (), "create_new_adapter": NO, "pissa_init": NO, "pissa_iter": (16,), "pissa_convert": NO,
+        "adapter_folder": (),
     },
     "config.planned-preferences": {
         "pref_beta": (0.1,), "pref_ftx": (0,), "pref_bco_weight": (0,), "pref_loss": ("sigmoid",),
@@ -255,6 +255,7 @@ IDLE: Mapping[str, tuple[str, ...]] = {
     ),
     "config.idle-own-threads": ("preprocessing_num_workers", "preprocessing_batch_size"),
     "config.idle-keyed": ("overwrite_cache",),
+    "config.idle-always-converted": ("pissa_convert",),
     "config.idle-one-process": (
         "ddp_timeout", "ddp_find_unused_parameters", "ddp_backend", "ddp_bucket_cap_mb", "ddp_broadcast_buffers",
         "ddp_static_graph", "local_rank", "master_addr", "master_port", "save_on_each_node", "log_on_each_node",

@@ -125,6 +125,7 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
         trained = None if born is None else in_note(born.method)
         if trained is not None:
             tell(Finding("export.trained-on-quantised", "note", str(one), {"trained": trained.name}))
+    adapters.check_chain(added)
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)
     _enough(base, dtypes, place)
     renderer = _renderer(run, folders, tell)

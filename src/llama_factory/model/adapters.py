@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_factory.errors import InputError, ProofError
 from llama_factory.model import fingerprint, weights
 from llama_factory.model.load import brief
-from llama_factory.model.methods import METHODS, Start
+from llama_factory.model.methods import METHODS, Start, pissa
+from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.quantised import layers
 from llama_factory.model.quantised.asked import asked_by
 from llama_factory.records import Finding
@@ -81,7 +82,8 @@ def strengths(model: nn.Module) -> dict[str, float]:
     from peft.tuners.lora import LoraLayer
 
     layers = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, LoraLayer))
-    return {f"{name}:{active}": layer.scaling[active] for name, layer in layers for active in layer.active_adapters}
+    found = {f"{name}:{active}": layer.scaling[active] for name, layer in layers for active in layer.active_adapters}
+    return {name: strength for name, strength in found.items() if not name.endswith(f":{pissa.START}")}
 
 
 def look(model: nn.Module, method: Method) -> None:
@@ -100,20 +102,42 @@ def open(
     """Put the adapters of `folders`, added together, on `model`, which was loaded from `base_folder`.
 
     An adapter made here knows its base's weights by hash, and another base is refused; one from elsewhere
-    is taken with a notice. trainable: go on training, which takes exactly one adapter. fused: as in `attach`.
+    is taken with a notice. trainable: the last one goes on learning. fused: as in `attach`.
     """
     listed = [folders] if isinstance(folders, Path) else list(folders)
-    if trainable and len(listed) != 1:
-        raise InputError("model.one-adapter-to-train", where="adapter_name_or_path", count=len(listed))
     said: list[Finding] = []
-    configs = [_config(folder, said) for folder in listed]
-    _one_brings_whole_modules(listed, configs)
-    for folder in listed:
-        said += check_base(folder, base_folder)
+    configs = _checked(listed, base_folder, said)
     if len(configs) == 1 and configs[0].is_prompt_learning:
         return _counted(_prompted(model, listed[0], configs[0], trainable), "adapter", said)
-    _inject(model, listed, configs, trainable, fused)
+    names = [*(f"adapter_{number}" for number in range(1, len(listed))), TRAINED] if listed else []
+    _inject(model, listed, configs, names, fused)
+    _activate(model, names, learns=trainable)
     return _counted(model, "adapter", said)
+
+
+def open_beneath(
+    attached: Attached, folders: Sequence[Path], base_folder: Path, *, method: str, fused: bool = False
+) -> Attached:
+    """Put finished adapters beside a new one that `attach` made: they stay as they are and add up with it."""
+    said = list[Finding]()
+    configs = _checked(folders, base_folder, said, beside=1)
+    names = [f"adapter_{number}" for number in range(1, len(folders) + 1)]
+    _inject(attached.module, folders, configs, names, fused)
+    _activate(attached.module, [*names, TRAINED], learns=True)
+    said += [finding for finding in attached.said if finding.id != "model.trainable"]
+    return _counted(attached.module, method, said)
+
+
+def check_chain(folders: Sequence[Path]) -> None:
+    """Refuse an adapter that was trained on top of others where these are not all given."""
+    given = {fingerprint.adapter(folder) for folder in folders}
+    for folder in folders:
+        born = fingerprint.read(folder)
+        missing = [one for one in born.beneath if one["adapter"] not in given] if born else []
+        if born and missing:
+            chain = ",".join([*(one["name"] for one in born.beneath), str(folder)])
+            values = {"count": len(born.beneath), "found": missing[0]["name"], "chain": chain}
+            raise InputError("model.adapter-needs-others", where=folder, **values)
 
 
 @contextmanager
@@ -151,7 +175,7 @@ def put_back(model: nn.Module, folder: Path) -> None:
 
         put(cast(Prompted, model), folder, ADAPTER_WEIGHTS)
         return
-    _load(model, folder, "default")
+    _load(model, folder, TRAINED)
 
 
 def prompt_learning(model: nn.Module) -> bool:
@@ -243,29 +267,34 @@ def _prompted(model: nn.Module, folder: Path, config: PeftConfig, trainable: boo
     return module
 
 
-def _one_brings_whole_modules(folders: Sequence[Path], configs: Sequence[PeftConfig]) -> None:
-    """Changes of LoRA add up; a module that was trained whole stands in the place of the base's, or of another's."""
-    listed = zip(folders, configs, strict=True)
-    bringing = [folder for folder, config in listed if getattr(config, "modules_to_save", None)]
-    if bringing and len(folders) > 1:
-        raise InputError("model.whole-modules-do-not-add", where=bringing[0], count=len(folders))
+def _checked(folders: Sequence[Path], base_folder: Path, said: list[Finding], *, beside: int = 0) -> list[PeftConfig]:
+    """The configurations of adapters that belong on this base, and add up. beside: how many more will be there."""
+    configs = [_config(folder, said) for folder in folders]
+    count = len(configs) + beside
+    for folder, config in zip(folders, configs, strict=True):
+        said += check_base(folder, base_folder)
+        kinds = {"modules_to_save": "modules that were trained whole", "use_dora": "lengths (DoRA)"}
+        found = [word for key, word in kinds.items() if getattr(config, key, None)]
+        if found and count > 1:
+            raise InputError("model.adapter-does-not-add", where=folder, found=", ".join(found), count=count)
+    if count > 1 and any(config.peft_type.value != "LORA" for config in configs):
+        kinds_found = ", ".join(dict.fromkeys(str(config.peft_type.value) for config in configs))
+        raise InputError("model.adapters-do-not-add", where="adapter_name_or_path", found=kinds_found)
+    check_chain(folders)
+    return configs
 
 
 def _inject(
-    model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftConfig], trainable: bool, fused: bool
+    model: nn.Module, folders: Sequence[Path], configs: Sequence[PeftConfig], names: Sequence[str], fused: bool
 ) -> None:
-    """Each adapter under a name of its own, all of them active: their changes add up."""
+    """Each adapter under a name of its own, with its values."""
     from peft import LoraConfig, OFTConfig, inject_adapter_in_model
 
     from llama_factory.model import lora
     from llama_factory.model.methods import oft
 
-    if len(configs) > 1 and not all(isinstance(config, LoraConfig) for config in configs):
-        kinds = ", ".join(dict.fromkeys(str(config.peft_type.value) for config in configs))
-        raise InputError("model.adapters-do-not-add", where="adapter_name_or_path", found=kinds)
-    names = [f"adapter_{number}" if number else "default" for number in range(len(folders))]
     for name, folder, config in zip(names, folders, configs, strict=True):
-        config.inference_mode = not trainable
+        config.inference_mode = True
         if fused and isinstance(config, LoraConfig):
             lora.use_fused(config, model)
         try:
@@ -282,13 +311,19 @@ def _inject(
         if own or result.unexpected_keys:
             found = ", ".join([*own, *result.unexpected_keys][:3])
             raise InputError("model.adapter-does-not-fit", where=folder, found=found)
-    for module in model.modules():
-        if len(folders) > 1 and hasattr(module, "lora_A") and hasattr(module, "set_adapter"):
-            layer = cast(Any, module)
-            layer.set_adapter([name for name in names if name in layer.lora_A])
-    for parameter_name, parameter in model.named_parameters():
-        learns = trainable and any(part in parameter_name for part in LEARNS)
-        parameter.requires_grad_(learns)
+
+
+def _activate(model: nn.Module, names: Sequence[str], *, learns: bool) -> None:
+    """All of them are at work, their changes add up in this order; only the trained one may learn."""
+    from peft.tuners.lora import LoraLayer
+
+    order = [*names, pissa.START]
+    for layer in (module for module in model.modules() if isinstance(module, LoraLayer)):
+        if len(names) > 1:
+            layer.set_adapter([one for one in order if one in layer.lora_A or one in layer.lora_embedding_A])
+    for name, parameter in model.named_parameters():
+        own = f".{TRAINED}." in name or name.endswith(f".{TRAINED}")
+        parameter.requires_grad_(learns and own and any(part in name for part in LEARNS))
     model.train(model.training)  # new parts, such as dropout, in the mode of the rest
 
 
@@ -302,6 +337,8 @@ def _load(model: nn.Module, folder: Path, name: str) -> Any:
     from safetensors.torch import load_file
 
     values = load_file(folder / ADAPTER_WEIGHTS)
+    if pissa.has_begun(model) and name == TRAINED:
+        values = pissa.parted(values, cast(Any, model).peft_config[name].r)
     if not isinstance(model, PeftModel):
         values = {key.removeprefix(PREFIX): value for key, value in values.items()}
     return set_peft_model_state_dict(model, values, adapter_name=name)

@@ -67,7 +67,7 @@ def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
     entries = [entry for entry in weights.entries(folder).values() if entry.is_float]
     trained = trained_count(run, entries, shape(folder))
     if run.method.adapts:
-        result = FLOAT32 * trained
+        result = FLOAT32 * trained * (2 if run.method.lora.pissa_init else 1)  # its start is written beside it
     else:
         result = sum(entry.elements * min(weights.BYTES[entry.dtype], FLOAT32) for entry in entries)
     return result + STATE * trained, result
@@ -138,7 +138,8 @@ def audit_method(run: Run, folder: Path) -> list[Finding]:
     The names in the files answer for the usual ones. Only where they do not, the model is built without its weights
     and asked, which loads torch.
     """
-    if run.model.adapter_name_or_path or _names_are_known(run, folder):
+    goes_on = run.model.adapter_name_or_path and not run.method.lora.create_new_adapter
+    if goes_on or _names_are_known(run, folder):
         return []
     try:
         adapters.look(load.skeleton(folder, trust_remote_code=run.model.trust_remote_code), run.method)

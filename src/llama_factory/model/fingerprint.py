@@ -22,6 +22,7 @@ from llama_factory.model import weights as weight_files
 
 NOTE = "llama_factory.json"
 _LIBRARIES = ("llama-factory", "torch", "transformers", "peft", "tokenizers", "safetensors")
+_STRENGTH = ("r", "lora_alpha", "use_rslora", "rank_pattern", "alpha_pattern")
 _BESIDE_THE_POINT = ("_name_or_path", "transformers_version", "torch_dtype", "dtype", "use_cache")
 
 
@@ -36,6 +37,8 @@ class Birth:
     template_fingerprint: str
     method: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    beneath: tuple[Mapping[str, str], ...] = ()
+    """Adapters that were on the base while this one was trained: `name` as it was written, `adapter` the hash."""
 
     def text(self) -> str:
         return json.dumps({"kind": "trained", **asdict(self)}, indent=2, ensure_ascii=False, sort_keys=True) + "\n"
@@ -53,6 +56,14 @@ def config(folder: Path) -> str:
     return storage.digest({"config": json.dumps(kept, sort_keys=True)})
 
 
+def adapter(folder: Path) -> str:
+    """sha256 over an adapter: its weights, and what its configuration says about their strength."""
+    said: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text("utf-8"))
+    strength = {key: said.get(key) for key in _STRENGTH}
+    held = storage.file_digest(folder / "adapter_model.safetensors")
+    return storage.digest({"weights": held, "strength": json.dumps(strength, sort_keys=True)})
+
+
 def read(folder: Path) -> Birth | None:
     """The folder's note, None if it was not made here."""
     file = folder / NOTE
@@ -60,7 +71,9 @@ def read(folder: Path) -> Birth | None:
         return None
     try:
         said = json.loads(file.read_text("utf-8"))
-        return Birth(**{name: said[name] for name in Birth.__dataclass_fields__})
+        beneath = tuple({"name": str(one["name"]), "adapter": str(one["adapter"])} for one in said.get("beneath", ()))
+        names = [name for name in Birth.__dataclass_fields__ if name != "beneath"]  # notes of earlier releases lack it
+        return Birth(**{name: said[name] for name in names}, beneath=beneath)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError("model.broken-note", where=file, found=str(error)) from error
 

@@ -9,8 +9,9 @@ size on the way, and a backward that never forms an (out x in) product:
 
 Layers that read the same x (queries, keys and values) share the products with A and sum dx as they go.
 
-LoRA, Hu et al. 2021 (arXiv 2106.09685), eq. 3, with s = alpha / rank. What peft can do beside that (dropout,
-several adapters, merged weights, variants, another number format than the base's, hooks) is peft's own forward.
+LoRA, Hu et al. 2021 (arXiv 2106.09685), eq. 3, with s = alpha / rank. Several adapters that add up are computed as one.
+What peft can do beside that (dropout, merged weights, variants, another number format than the base's, hooks) is peft's
+own forward.
 
 Frozen base weights get no gradient here: they have none in training with LoRA.
 """
@@ -47,7 +48,7 @@ SAME_INPUT = ("q_proj", "k_proj", "v_proj")
 
 @dataclass(frozen=True, slots=True)
 class Adapted:
-    """A frozen linear layer and its one adapter."""
+    """A frozen linear layer and its adapter."""
 
     frozen: Frozen
     bias_O: Tensor | None
@@ -102,27 +103,37 @@ class FusedLinear(Linear):  # type: ignore[misc]  # peft has no types
         return lora_linear(x, found) if self.together is None else self.together.output(self, x, found)
 
     def adapted(self, x: Tensor) -> Adapted | None:
-        """The layer and its adapter, if together they are the whole of what peft would do with `x`."""
-        name = self._only_adapter(x)
-        if name is None:
-            return None
-        base, a, b = self.base_layer, self.lora_A[name].weight, self.lora_B[name].weight
-        return Adapted(self.frozen, base.bias, a, b, self.scaling[name])
+        """The layer and what stands beside it, if together they are the whole of what peft would do with `x`.
 
-    def _only_adapter(self, x: Tensor) -> str | None:
-        """The one adapter that is at work, if nothing else is."""
-        if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
+        Several adapters that add up are one of the sum of their ranks.
+        """
+        names = self._at_work(x)
+        if not names:
             return None
-        name = str(self.active_adapters[0])
-        if name not in self.lora_A or name in self.lora_variant:
-            return None
-        base, a, b, dropout = self.base_layer, self.lora_A[name], self.lora_B[name], self.lora_dropout[name]
-        plain = type(base) is nn.Linear and bare(base)
-        same = x.dtype == base.weight.dtype == a.weight.dtype == b.weight.dtype
+        scale = self.scaling[names[0]]
+        a, b = ([half[name].weight for name in names] for half in (self.lora_A, self.lora_B))
+        if len(names) == 1:
+            return Adapted(self.frozen, self.base_layer.bias, a[0], b[0], scale)
+        shares = (self.scaling[name] / scale for name in names)
+        b = [one if share == 1 else one * share for one, share in zip(b, shares, strict=True)]
+        return Adapted(self.frozen, self.base_layer.bias, torch.cat(a), torch.cat(b, dim=1), scale)
+
+    def _at_work(self, x: Tensor) -> list[str]:
+        """The adapters that are at work; none if anything else is."""
+        base = self.base_layer
+        if self.disable_adapters or self.merged or type(base) is not nn.Linear or not bare(base):
+            return []
+        if x.dtype != base.weight.dtype or base.weight.requires_grad or torch.is_autocast_enabled(x.device.type):
+            return []
+        names = [str(name) for name in self.active_adapters if name in self.lora_A]
+        return names if all(self._is_plain(name) for name in names) else []
+
+    def _is_plain(self, name: str) -> bool:
+        """Two matrices in the layer's own number format, and nothing that is drawn or added."""
+        a, b, dropout = self.lora_A[name], self.lora_B[name], self.lora_dropout[name]
+        same = self.base_layer.weight.dtype == a.weight.dtype == b.weight.dtype
         silent = isinstance(dropout, nn.Identity) or not self.training
-        if not plain or not same or not silent or base.weight.requires_grad or b.bias is not None:
-            return None
-        return None if torch.is_autocast_enabled(x.device.type) else name
+        return same and silent and b.bias is None and name not in self.lora_variant
 
 
 class Together:

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
 from llama_factory.model import adapters, expansion, fingerprint, weights, window
+from llama_factory.model.methods import pissa
+from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from llama_factory.config import Run
     from llama_factory.model.prompted import Prompted
 
-ADAPTER = "default"
-"""What peft calls the adapter that is trained."""
 SHARD_BYTES = 5 * weights.GB
 NOT_THE_MODEL = (
     *weights.PICKLES, ".safetensors", ".gguf", ".h5", ".msgpack", ".onnx", ".index.json", ".lock", ".metadata"
@@ -44,9 +44,11 @@ def trained_files(
     base_folder: Path,
     template_text: str,
     template_fingerprint: str,
+    beneath: Mapping[str, Path] | None = None,
 ) -> None:
     """Write the trained weights into `folder`, which exists and is the caller's to publish.
 
+    beneath: the adapters that stayed as they are under the trained one, by the names that the user wrote.
     masters: the true trained values by their names in `module.named_parameters()`; what is not in it is taken
     from the module.
     """
@@ -65,8 +67,18 @@ def trained_files(
         template_fingerprint=template_fingerprint,
         method=adapters.settings_for_note(run) | ({} if longer is None else {window.NOTE: dict(longer)}),
         versions=fingerprint.versions(),
+        beneath=tuple({"name": name, "adapter": fingerprint.adapter(one)} for name, one in (beneath or {}).items()),
     )
     (folder / fingerprint.NOTE).write_text(born.text(), encoding="utf-8")
+
+
+def as_reopened(module: nn.Module, masters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The trained values by the names, and in the shapes, that they have when the result is opened again."""
+    if not pissa.has_begun(module):
+        return dict(masters)
+    state = {**dict(module.named_parameters()), **masters}
+    whole = pissa.joined(state, TRAINED)
+    return {name: whole[name] for name in masters}
 
 
 def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder: Path) -> None:
@@ -75,7 +87,9 @@ def _adapter(module: nn.Module, masters: Mapping[str, Tensor], run: Run, folder:
     else:
         tensors = _adapter_tensors(module, masters)
     weights.save(tensors, folder / adapters.ADAPTER_WEIGHTS)
-    config = cast(Any, module).peft_config[ADAPTER].to_dict()
+    config = cast(Any, module).peft_config[TRAINED].to_dict()
+    if pissa.has_begun(module):
+        config |= {"r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"]}  # the same scale
     config |= {
         "base_model_name_or_path": run.model.model_name_or_path,
         "revision": run.model.model_revision,
@@ -112,7 +126,9 @@ def _adapter_tensors(module: nn.Module, masters: Mapping[str, Tensor]) -> dict[s
     own = module.named_parameters(remove_duplicate=False)
     trained = {id(value): masters[name] for name, value in module.named_parameters() if name in masters}
     state = {name: trained.get(id(value), value) for name, value in own}
-    found = get_peft_model_state_dict(module, state, adapter_name=ADAPTER, save_embedding_layers=False)
+    if pissa.has_begun(module):
+        state = pissa.joined(state, TRAINED)
+    found = get_peft_model_state_dict(module, state, adapter_name=TRAINED, save_embedding_layers=False)
     values = {key: value.detach().to("cpu", torch.float32).contiguous().clone() for key, value in found.items()}
     return {adapters.PREFIX + key.removeprefix(adapters.PREFIX): value for key, value in values.items()}
 

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from llama_factory import data, machine, storage, trainer
 from llama_factory.config import audit
 from llama_factory.errors import MachineError, ProofError
-from llama_factory.model import adapters
+from llama_factory.model import adapters, save
 from llama_factory.model.policy import Policy
 from llama_factory.recipes.sft import TERM, objective, objective_of
 from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, policy_of, source_of
@@ -146,7 +146,7 @@ def _make(bench: Bench, rows: Prepared, target: Path, find: Find, stage: Callabl
     )
     if figures.peak > FULL * figures.ram:
         find(Finding("machine.memory-nearly-full", "warning", "", _memory(figures)))
-    return _Made(figures, result.masters, adapters.strengths(policy.module), logprob_S)
+    return _Made(figures, save.as_reopened(policy.module, result.masters), adapters.strengths(policy.module), logprob_S)
 
 
 def _fit(bench: Bench, rows: Prepared, policy: Policy, step: Step, heard: _Heard) -> tuple[FitResult, Tensor]:
@@ -250,10 +250,10 @@ def _compare(bench: Bench, rows: Prepared, folder: Path, made: _Made) -> float:
 def _reopened(bench: Bench, folder: Path) -> Policy:
     """The result as a run that trains it further opens it: an adapter on a base loaded anew, or the model itself."""
     if bench.run.method.adapts:
-        folders = replace(bench.folders, adapters=(folder,))
+        folders = replace(bench.folders, adapters=(*bench.beneath.values(), folder))
     else:
         folders = replace(bench.folders, base=folder)
-    return policy_of(replace(bench, folders=folders))[0]
+    return policy_of(replace(bench, folders=folders, reopens=True))[0]
 
 
 def _same(own: Tensor | None, master: Tensor) -> bool:

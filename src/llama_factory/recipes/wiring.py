@@ -58,6 +58,19 @@ class Bench:
     renderer: Renderer
     device: str
     precision: Precision
+    reopens: bool = False
+    """What a run has made is opened again: nothing new is put on it."""
+
+    @property
+    def makes_new(self) -> bool:
+        """Whether a new adapter is trained, and not one that is there already."""
+        return not self.reopens and (not self.folders.adapters or self.run.method.lora.create_new_adapter)
+
+    @property
+    def beneath(self) -> Mapping[str, Path]:
+        """The adapters that stay as they are under the one that learns, by the names that the user wrote."""
+        folders = self.folders.adapters if self.makes_new else self.folders.adapters[:-1]
+        return dict(zip(self.run.model.adapter_name_or_path, folders, strict=False))
 
 
 def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
@@ -130,12 +143,15 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
         run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append, dropout=dropout, longer=longer
     )
     guards.keep_gradients(module)
-    if bench.folders.adapters:
-        attached = adapters.open(module, bench.folders.adapters, bench.folders.base, trainable=True, fused=fused)
-        said += differing(bench.folders.adapters, asked_by(run))
+    below, base = bench.folders.adapters, bench.folders.base
+    said += differing(below, asked_by(run))
+    if below and not bench.makes_new:
+        attached = adapters.open(module, below, base, trainable=True, fused=fused)
     else:
-        start = Start(dtype, run.training.seed, fused, bench.folders.base)
-        attached = adapters.attach(module, run.method, start)
+        attached = adapters.attach(module, run.method, Start(dtype, run.training.seed, fused, base))
+    if below and bench.makes_new:
+        kind = run.method.finetuning_type
+        attached = adapters.open_beneath(attached, below, base, method=kind, fused=fused)
     module = attached.module
     if fused:
         norm.replace(module)
@@ -191,6 +207,7 @@ class ModelWriter:
             base_folder=bench.folders.base,
             template_text="" if plain else bench.renderer.template_text,
             template_fingerprint="" if plain else bench.renderer.template_fingerprint,
+            beneath=bench.beneath,
         )
         files = bench.renderer.files()
         if plain and any(said.id == "render.plain-form" for said in bench.renderer.notices):
@@ -212,6 +229,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         **({} if asked is None else {"base in": asked.name}),
         "base weights": fingerprint.weights(bench.folders.base),
         "adapter_name_or_path": ", ".join(run.model.adapter_name_or_path),
+        **{f"adapter {name}": fingerprint.adapter(one) for name, one in bench.beneath.items()},
         "template": bench.renderer.fingerprint,
         "rows": rows.train.fingerprint,
         "validation rows": rows.validation.fingerprint if rows.validation else "-",

@@ -72,6 +72,24 @@ class Lora(Section):
         zh="使用 loraplus_lr_ratio 时，嵌入层上 LoRA 矩阵的学习率。",
     )
 
+    pissa_init: Annotated[bool, Flag()] = key(
+        False,
+        en="Begin with the strongest directions of each weight (PiSSA). The result is an ordinary adapter on the "
+        "base as published, of twice the rank.",
+        zh="从每个权重的主要方向开始（PiSSA）。结果是原始基座上的普通适配器，秩为两倍。",
+    )
+    pissa_iter: Annotated[int, Whole(at_least=0, also=(-1,))] = key(
+        16,
+        en="Rounds of the fast decomposition that pissa_init makes; -1 = the exact one, which is slow.",
+        zh="pissa_init 快速分解的迭代次数；-1 表示精确分解，速度较慢。",
+    )
+    create_new_adapter: Annotated[bool, Flag()] = key(
+        False,
+        en="All of adapter_name_or_path stay as they are and a new adapter learns on top; false = the last one learns "
+        "on.",
+        zh="adapter_name_or_path 中的适配器全部保持不变，在其上训练一个新适配器；false 则继续训练最后一个。",
+    )
+
     @property
     def alpha(self) -> int:
         """`lora_alpha`, with its default filled in."""

@@ -55,11 +55,47 @@ LETTERS: Mapping[str, Letter] = {
         zh="设置了 `lora_bias: lora_only`，但以下层没有偏置：{found}。在那里学到的偏置无法合并。",
         zh_cure="请在 `lora_target` 中只写有偏置的层（此处：{known}），或删除 `lora_bias`。",
     ),
-    "model.whole-modules-do-not-add": Letter(
-        en="the adapter brings modules that were trained whole, and {count} adapters are given: these do not add up.",
+    "model.adapter-does-not-add": Letter(
+        en="the adapter brings {found}, and {count} adapters are given: these do not add up.",
         en_cure="Export the adapter alone (`export_dir`), and take the exported model as `model_name_or_path`.",
-        zh="该适配器带有完整训练的模块，而共给出 {count} 个适配器：这类模块无法叠加。",
+        zh="该适配器带有 {found}，而共给出 {count} 个适配器：它们无法叠加。",
         zh_cure="请先单独导出该适配器（`export_dir`），再以导出的模型作为 `model_name_or_path`。",
+    ),
+    "model.adapter-needs-others": Letter(
+        en="the adapter was trained on top of {count} other(s), and {found} is not among those that are given.",
+        en_cure="Without them its answers are wrong. Write `adapter_name_or_path: {chain}`.",
+        zh="该适配器是在另外 {count} 个适配器之上训练的，而给出的适配器中没有 {found}。",
+        zh_cure="缺少它们会导致回答错误。请写 `adapter_name_or_path: {chain}`。",
+    ),
+    "model.pissa-not-here": Letter(
+        en="`pissa_init` takes weights apart, and those of `{found}` are no matrix of plain numbers.",
+        en_cure="Name linear layers in `lora_target`, load the model unquantised, or remove `pissa_init`.",
+        zh="`pissa_init` 需要分解权重，而 `{found}` 的权重不是普通数值矩阵。",
+        zh_cure="请在 `lora_target` 中只写线性层，以非量化方式加载模型，或删除 `pissa_init`。",
+    ),
+    "model.pissa-rank": Letter(
+        en="`lora_rank: {found}`, but a weight of this model has only {known} directions to begin from.",
+        en_cure="Set a smaller `lora_rank`, or remove `pissa_init`.",
+        zh="`lora_rank: {found}`，但此模型有权重只有 {known} 个方向可供初始化。",
+        zh_cure="请减小 `lora_rank`，或删除 `pissa_init`。",
+    ),
+    "config.pissa-alone": Letter(
+        en="`pissa_init` and `{key}` are both set: the first begins at the weights, the second counts on zero.",
+        en_cure="Remove one of them.",
+        zh="同时设置了 `pissa_init` 与 `{key}`：前者从权重出发，后者要求从零开始。",
+        zh_cure="请删除其中之一。",
+    ),
+    "config.quantised-pissa": Letter(
+        en="`pissa_init` takes the weights apart, and with `quantization_bit: {bits}` they are not there.",
+        en_cure="Leave one of them out; `use_rslora` and `loraplus_lr_ratio` go with `quantization_bit`.",
+        zh="`pissa_init` 需要分解权重，而 `quantization_bit: {bits}` 时没有完整权重。",
+        zh_cure="请去掉其中之一；`use_rslora` 和 `loraplus_lr_ratio` 可与 `quantization_bit` 同用。",
+    ),
+    "config.new-adapter-must-add": Letter(
+        en="`create_new_adapter` puts an adapter on top of others, and with `{key}` it would not add up with them.",
+        en_cure="Export the others first (`export_dir`) and train on the exported model, or remove `{key}`.",
+        zh="`create_new_adapter` 会在其他适配器之上新建适配器，而使用 `{key}` 时它们无法叠加。",
+        zh_cure="请先导出其他适配器（`export_dir`）并在导出的模型上训练，或删除 `{key}`。",
     ),
     "model.adapter-on-changed-base": Letter(
         en="the adapter began as `{found}`, which changes the base: on the base as published its answers are wrong.",

@@ -275,12 +275,6 @@ LETTERS: dict[str, Letter] = {
         zh="可训练参数 {trainable},共 {total}({share})。",
         zh_cure="方法:{method}。",
     ),
-    "model.one-adapter-to-train": Letter(
-        en="{count} adapters are given; training goes on from exactly one.",
-        en_cure="Merge the others into the base with `llamafactory-cli export` first.",
-        zh="给出了 {count} 个适配器;继续训练只能从一个适配器开始。",
-        zh_cure="请先用 `llamafactory-cli export` 将其他适配器合并到基座模型。",
-    ),
     "model.not-an-adapter": Letter(
         en="expected a trained adapter, but there is no {file}.",
         en_cure="Set `adapter_name_or_path` to the `output_dir` of a LoRA run that has "

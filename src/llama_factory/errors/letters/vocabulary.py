@@ -134,6 +134,10 @@ REASONS: dict[str, tuple[str, str]] = {
         "prepared data are kept under a key made of their content, so an old cache cannot be taken for new data",
         "预处理结果按内容命名保存，旧缓存不会被误用",
     ),
+    "config.idle-always-converted": (
+        "the result of `pissa_init` is always written as an ordinary adapter on the base as published",
+        "`pissa_init` 的结果始终保存为原始基座上的普通适配器",
+    ),
     "config.idle-one-process": (
         "one process trains, so no process waits for another",
         "训练只有一个进程，不存在进程间等待",

@@ -6,7 +6,7 @@ that compute an adapter and its layer in one piece stand in `model/lora.py`; whi
 
 LoRA (arXiv 2106.09685): y = W x + s B A x with s = alpha / r; rsLoRA (arXiv 2312.03732): s = alpha / sqrt(r);
 DoRA (arXiv 2402.09353): a number for each output is the length of that row of W + s B A; LoRA+ (arXiv 2402.12354):
-B learns faster than A.
+B learns faster than A; PiSSA: `pissa`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
+from llama_factory.model.methods import pissa
 from llama_factory.model.methods.names import is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
 from llama_factory.model.methods.targets import matches_any, targets_of, whole_names
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
 
     from llama_factory.config.sections.adapters import Lora
     from llama_factory.config.sections.method import Method
+
+
+TRAINED = "default"
+"""What peft calls an adapter that is given no name: the one that learns."""
 
 
 def look(model: nn.Module, method: Method) -> None:
@@ -50,6 +55,8 @@ def attach(model: nn.Module, method: Method, start: Start) -> Made:
         values = _drawn(name, parameter, generator)
         parameter.data = (parameter if values is None else values).data.to(device=parameter.device, dtype=dtype)
         parameter.requires_grad_(True)
+    if method.lora.pissa_init:
+        pissa.begin(model, config, method.lora.pissa_iter, generator, TRAINED)
     return Made(model, said)
 
 
@@ -70,8 +77,9 @@ def rate_factors(model: nn.Module, settings: Lora, learning_rate: float) -> dict
 
 
 def new_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """What belongs to LoRA itself; modules that learn whole beside it do not."""
-    return ((name, value) for name, value in model.named_parameters() if ".lora_" in name)
+    """What belongs to the adapter that learns, and is LoRA itself; modules that learn whole beside it are not."""
+    own = ((name, value) for name, value in model.named_parameters() if ".lora_" in name)
+    return ((name, value) for name, value in own if f".{TRAINED}." in name or name.endswith(f".{TRAINED}"))
 
 
 def _config(model: nn.Module, settings: Lora, said: list[Finding]) -> LoraConfig:
