@@ -71,6 +71,19 @@ LOG = [
 ]  # fmt: skip
 
 
+SPIKE = {"step": 12, "loss": "9.1", "usual": "2.0", "rows": "rows.jsonl:3 (11.20)"}
+HALVED = {"step": 3, "tokens": 4096, "now": 1024, "reason": "can't allocate"}
+HEALTH = [
+    Finding("trainer.micro-batch-halved", "warning", "", HALVED),
+    Finding("trainer.loss-spike", "warning", "", SPIKE),
+    Finding("trainer.loss-spike", "warning", "", SPIKE | {"step": 20}),
+    Finding("trainer.batch-skipped", "warning", "",
+            {"step": 25, "found": "nan", "rows": "rows.jsonl:5", "number": 1, "allowed": 3}),
+    Finding("trainer.updates-vanish", "warning", "",
+            {"step": 30, "size": "1e-08", "limit": "1e-06", "rate": "1e-09"}),
+]  # fmt: skip
+
+
 def facts(**changes: Any) -> Facts:
     whole = Facts(
         language="en",
@@ -86,6 +99,7 @@ def facts(**changes: Any) -> Facts:
         after_step=30,
         checked=[Finding("machine.no-bf16", "warning")],
         noticed=[Finding("trainer.no-checkpoint-yet", "note", "saves/run")],
+        health=HEALTH,
         environment=[("torch", "2.13"), ("cpu", "a processor")],
         configuration="learning_rate: 0.0001\n",
         files=[("adapter_model.safetensors", 9_800_000)],
@@ -102,13 +116,40 @@ def test_the_page_holds_all_that_is_known(language: Any) -> None:
         "saves/run", words["finished"], words["samples"], "Who are you?", "A model.", "I am Lumo!", "I am Lumo.",
         "adapter_model.safetensors", "9.8 MB", "llamafactory-cli chat a=b", "a processor", "learning_rate: 0.0001",
         "machine.no-bf16", "trainer.no-checkpoint-yet", "rows.jsonl: 5 rows", "p50 20", "p95 100", "30 / 30", "1.9000",
-        "2.1000", "1,200 tokens/s", "1.50 GB", "90 %",
+        "2.1000", "1,200 tokens/s", "1.50 GB", "90 %", words["health"], words["health-at"].format(step=12),
+        "trainer.loss-spike", "rows.jsonl:3 (11.20)", f"1,024 {words['tokens']}",
     ):  # fmt: skip
         assert expected in found.text, expected
     assert found.tags.count("svg") == 6, "loss, rate, norm, speed, memory, lengths"
     assert words["export"] not in found.text, "there is no command for it"
     assert ("lang", "zh-CN" if language == "zh" else "en") in found.attributes
     assert not re.search(r"[\u4e00-\u9fff]", found.text) or language == "zh"
+
+
+def cards(html: str) -> dict[str, str]:
+    return dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]+)</dd>", html))
+
+
+def test_what_was_noticed_is_counted_listed_by_step_and_marked_on_the_loss() -> None:
+    html, words = page(facts()), WORDS["en"]
+    found = cards(html)
+    assert found[words["health-skipped"]] == "1"
+    assert found[words["health-spikes"]] == "2"
+    assert found[words["health-halved"]] == "1,024 tokens"
+    assert found[words["health-others"]] == "1"
+    assert re.findall(r"<b>step (\d+)</b>", html) == ["3", "12", "20", "25", "30"]
+    loss = re.search(r"<svg[^>]*aria-label=\"Loss\".*?</svg>", html)
+    assert loss
+    assert re.findall(r"<line[^>]*class=\"mark c3\"[^>]*><title>step (\d+)</title>", loss[0]) == ["12", "20", "25"]
+    assert html.count("mark c3") == 3 + 1, "on no other curve; the fourth is cutoff_len among the lengths"
+    texts = Parsed(html).text
+    assert texts.index("Finished") < texts.index(words["health"]) < texts.index(words["curves"])
+
+
+def test_a_run_that_nothing_was_noticed_about_says_so() -> None:
+    assert WORDS["en"]["healthy"] in Parsed(page(facts(health=()))).text
+    assert WORDS["en"]["healthy"] not in Parsed(page(facts())).text
+    assert WORDS["en"]["healthy"] not in Parsed(page(facts(health=(), log=[]))).text, "nobody looked"
 
 
 def test_both_languages_have_the_same_words() -> None:

@@ -17,7 +17,7 @@ from trainer_toys import ToyPolicy, objective, toy_plan, toy_source
 from llama_factory.errors import Language
 from llama_factory.records import Finding
 from llama_factory.trainer import Progress, fit
-from llama_factory.trainer.observers import Console, JsonLines, LossPlot, Quiet, TensorBoard
+from llama_factory.trainer.observers import Console, Diagnosis, JsonLines, LossPlot, Quiet, TensorBoard, diagnosis
 from llama_factory.trainer.observers.plot import curves, draw, smoothed
 
 
@@ -237,3 +237,45 @@ def test_closed_streams_do_not_stop_a_run(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(sys, "stderr", closed)
     observers = [Console(lambda line: print(line))]
     assert fit(ToyPolicy(), toy_source(), objective, toy_plan(max_steps=3), observers=observers).step == 3
+
+
+def skipped(step: int, number: int = 1) -> Finding:
+    values = {"step": step, "found": math.nan, "rows": "a:1", "number": number, "allowed": 9}
+    return Finding("trainer.batch-skipped", "warning", "", values)
+
+
+def test_what_is_noticed_about_steps_is_kept_in_a_file_of_its_own(tmp_path: Path) -> None:
+    path = tmp_path / "health.jsonl"
+    tell(Diagnosis(path))
+    assert not path.exists(), "a note about a folder is no sign of health"
+    listener = Diagnosis(path)
+    listener.started(start())
+    for step in (3, 12, 20):
+        listener.noticed(skipped(step))
+    found = diagnosis.read(path)
+    assert [one.values["step"] for one in found] == [3, 12, 20]
+    assert found[0].values == {**skipped(3).values, "found": "nan"}
+
+
+def test_a_resume_cuts_the_signs_of_steps_that_are_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "health.jsonl"
+    for step in (3, 12, 20):
+        Diagnosis(path).noticed(skipped(step))
+    listener = Diagnosis(path)
+    listener.started(start(first_step=12))
+    listener.noticed(skipped(15))
+    assert [one.values["step"] for one in diagnosis.read(path)] == [3, 12, 15]
+    Diagnosis(path).started(start())
+    assert not path.exists()
+
+
+def test_lines_of_it_that_nobody_can_tell_are_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "health.jsonl"
+    Diagnosis(path).noticed(skipped(3))
+    whole = path.read_text()
+    path.write_text(
+        'no json\n[]\n{"id": "trainer.unheard-of", "where": "", "values": {"step": 1}}\n'
+        '{"id": "trainer.batch-skipped", "where": "", "values": {"step": 1}}\n' + whole + whole[:20]
+    )
+    assert [one.values["step"] for one in diagnosis.read(path)] == [3]
+    assert diagnosis.read(tmp_path / "absent") == []

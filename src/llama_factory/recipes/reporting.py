@@ -19,11 +19,11 @@ from llama_factory.errors import DivergedError, Interrupted, Language, LlamaFact
 from llama_factory.model import adapters
 from llama_factory.recipes import samples
 from llama_factory.recipes.outcome import WORDS, Say
-from llama_factory.recipes.wiring import LOG, RESOLVED, Bench, commands_of
+from llama_factory.recipes.wiring import HEALTH, LOG, RESOLVED, Bench, commands_of
 from llama_factory.records import Finding, Foreseen
 from llama_factory.runs import Answered, Ending, Facts
 from llama_factory.trainer import FitResult
-from llama_factory.trainer.observers import Quiet, jsonl
+from llama_factory.trainer.observers import Quiet, diagnosis, jsonl
 from llama_factory.trainer.observers.plot import curves, smoothed
 
 if TYPE_CHECKING:
@@ -156,7 +156,8 @@ class Page(Quiet):
             answered=answered,
             after_step=after_step,
             checked=self._checked,
-            noticed=self._noticed,
+            health=diagnosis.read(bench.output / HEALTH),
+            noticed=[one for one in self._noticed if not diagnosis.is_health(one)],
             foreseen=self.foreseen,
             environment=(*machine.environment(), ("device", bench.device), *_formats(bench)),
             configuration=run.resolved_yaml(),

@@ -31,7 +31,7 @@ from llama_factory.records import Finding, Foreseen
 from llama_factory.render import Renderer
 from llama_factory.trainer import Checkpoints, Evaluate, FitPlan, FitResult, Objective, Observer
 from llama_factory.trainer.checkpoints import Fact
-from llama_factory.trainer.observers import Console, JsonLines, LossPlot, TensorBoard, TrainLog
+from llama_factory.trainer.observers import Console, Diagnosis, JsonLines, LossPlot, TensorBoard, TrainLog
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 PLOT = "training_loss.png"
 LOG = "trainer_log.jsonl"
 TRAIN_LOG = "train.log"
+HEALTH = "health.jsonl"
 LINK = Path("logs") / TRAIN_LOG
 """In the working directory: where the tutorials look for the log of a run."""
 RESOLVED = "resolved_config.yaml"
@@ -287,7 +288,8 @@ def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: Prepa
 
 def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequence[Observer]:
     diary = TrainLog(output / TRAIN_LOG, language, link=LINK, notice=lambda one: tell(say, [one], language))
-    listeners: list[Observer] = [diary, Console(say, language), JsonLines(output / LOG)]
+    listeners: list[Observer] = [diary, Console(say, language), JsonLines(output / LOG),
+                                 Diagnosis(output / HEALTH)]  # fmt: skip
     if "tensorboard" in run.logging.report_to:
         listeners.append(TensorBoard(Path(run.logging.logging_dir or output / "runs")))
     if run.logging.plot_loss:

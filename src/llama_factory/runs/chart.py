@@ -36,7 +36,7 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A line across a histogram, with a word at its top."""
+    """A line across a picture: with a word at its top in a histogram, shown under the mouse over a curve."""
 
     name: str
     at: float
@@ -60,8 +60,11 @@ class _Frame:
         return round(HEIGHT - BOTTOM - (value - self.y0) / (self.y1 - self.y0) * (HEIGHT - BOTTOM - self.top), 1)
 
 
-def curves(title: str, drawn: Sequence[Curve], *, x_unit: str, y_unit: str, from_zero: bool = False) -> Html:
-    """One or several curves over the same steps; nothing to draw gives an empty text."""
+def curves(
+    title: str, drawn: Sequence[Curve], *, x_unit: str, y_unit: str, from_zero: bool = False,
+    marks: Sequence[Mark] = (),
+) -> Html:  # fmt: skip
+    """One or several curves over the same steps, marks across them; nothing to draw gives an empty text."""
     shown = [(curve, thinned(finite(curve.points), POINTS)) for curve in drawn]
     shown = [(curve, points) for curve, points in shown if points]
     if not shown:
@@ -69,6 +72,10 @@ def curves(title: str, drawn: Sequence[Curve], *, x_unit: str, y_unit: str, from
     every = [point for _, points in shown for point in points]
     frame = _frame(every, from_zero=from_zero)
     parts = [*_axes(frame, x_unit, y_unit)]
+    for mark in marks:
+        if frame.x0 <= mark.at <= frame.x1:
+            line = {"x1": frame.x(mark.at), "x2": frame.x(mark.at), "y1": TOP, "y2": HEIGHT - BOTTOM}
+            parts.append(tag("line", tag("title", mark.name), cls=f"mark {mark.css}", **line))
     for curve, points in shown:
         place = [(frame.x(x), frame.y(y)) for x, y in points]
         style = f"line {curve.css}" + (" faint" if curve.faint else "")

@@ -36,8 +36,9 @@ class Answered:
 class Facts:
     """log: the lines of `trainer_log.jsonl`. smoothed: the training loss by step. lengths: tokens of each row.
 
-    checked: found before step 1; noticed: while it ran. foreseen: planned memory and time, and what was
-    measured. after_step: whose weights gave the answers "after".
+    checked: found before step 1; health: noticed while it ran, each with the step in its values; noticed: what else was
+    told meanwhile. foreseen: planned memory and time, and what was measured. after_step: whose weights gave the
+    answers "after".
     files: name and bytes; commands: what they do, as a key of `words`, and the line to type.
     """
 
@@ -53,6 +54,7 @@ class Facts:
     answered: Sequence[Answered] = ()
     after_step: int | None = None
     checked: Sequence[Finding] = ()
+    health: Sequence[Finding] = ()
     noticed: Sequence[Finding] = ()
     foreseen: Foreseen | None = None
     environment: Sequence[tuple[str, str]] = ()

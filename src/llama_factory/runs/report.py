@@ -7,6 +7,7 @@ in it and never markup (`markup`). It reads and writes nothing.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
@@ -31,6 +32,7 @@ def page(facts: Facts) -> str:
         tag("p", facts.about, cls="dim"),
         _ending(facts),
         _figures(facts),
+        _health(facts),
         _section(facts, "noticed", _findings(facts, facts.noticed) if facts.noticed else ""),
         _section(facts, "curves", _curves(facts)),
         _samples(facts),
@@ -66,6 +68,34 @@ def _ending(facts: Facts) -> Html:
     return tag(
         "div", tag("strong", words[end.kind]), *(tag("p", line) for line in said), *command, cls=f"end {end.kind}"
     )
+
+
+MARKED = ("trainer.loss-spike", "trainer.batch-skipped")
+"""Drawn across the curve of the loss."""
+
+
+def _marked(found: Sequence[Finding]) -> list[int]:
+    return sorted({one.values["step"] for one in found if one.id in MARKED})
+
+
+def _health(facts: Facts) -> Html:
+    """How often what happened, then each with its step; a run that nothing was noticed about says so."""
+    words = WORDS[facts.language]
+    if not facts.log and not facts.health:
+        return Html("")
+    if not facts.health:
+        return _section(facts, "health", tag("p", words["healthy"], cls="dim"))
+    by_id = Counter(one.id for one in facts.health)
+    halved = [one.values["now"] for one in facts.health if one.id == "trainer.micro-batch-halved"]
+    counted = [
+        ("health-skipped", by_id["trainer.batch-skipped"]),
+        ("health-spikes", by_id["trainer.loss-spike"]),
+        ("health-halved", f"{min(halved):,} {words['tokens']}" if halved else ""),
+        ("health-others", sum(by_id.values()) - sum(by_id[id] for id in (*MARKED, "trainer.micro-batch-halved"))),
+    ]
+    cards = tag("dl", *(tag("div", tag("dt", words[name]), tag("dd", said)) for name, said in counted if said),
+                cls="cards")  # fmt: skip
+    return _section(facts, "health", join([cards, _findings(facts, facts.health)]))
 
 
 def _figures(facts: Facts) -> Html:
@@ -106,11 +136,12 @@ def _curves(facts: Facts) -> Html:
         chart.Curve(words["training-smooth"], smooth),
         chart.Curve(words["validation"], judged, "c2", dotted=len(judged) <= 40),
     ]
+    marks = [chart.Mark(f"{words['step']} {at}", at, "c3") for at in _marked(facts.health)]
     singles = (
         ("learning-rate", "lr", "", True), ("gradient", "grad_norm", "", True),
         ("tokens-per-second", "tokens_per_second", "tokens/s", True), ("memory-curve", "memory_gb", "GB", False),
     )  # fmt: skip
-    figures = [_figure(facts, "loss", losses, "")]
+    figures = [_figure(facts, "loss", losses, "", marks=marks)]
     for word, key, unit, from_zero in singles:
         figures.append(_figure(facts, word, [chart.Curve(words[word], _series(facts, key))], unit, from_zero=from_zero))
     drawn = [figure for figure in figures if figure]
@@ -118,10 +149,11 @@ def _curves(facts: Facts) -> Html:
 
 
 def _figure(
-    facts: Facts, word: str, drawn: Sequence[chart.Curve], unit: str, *, from_zero: bool = False
+    facts: Facts, word: str, drawn: Sequence[chart.Curve], unit: str, *, from_zero: bool = False,
+    marks: Sequence[chart.Mark] = (),
 ) -> Html:  # fmt: skip
     words = WORDS[facts.language]
-    picture = chart.curves(words[word], drawn, x_unit=words["step"], y_unit=unit, from_zero=from_zero)
+    picture = chart.curves(words[word], drawn, x_unit=words["step"], y_unit=unit, from_zero=from_zero, marks=marks)
     shown = [curve for curve in drawn if curve.points]
     if not picture:
         return Html("")
@@ -191,7 +223,9 @@ def _findings(facts: Facts, found: Sequence[Finding]) -> Html:
     items = []
     for one in found:
         said = [line for line in letter(one.id, one.where, one.values, facts.language).splitlines() if line.strip()]
-        head = tag("p", tag("b", words[one.severity]), " ", tag("span", one.id, cls="dim"))
+        step = one.values.get("step")
+        kind = words["health-at"].format(step=step) if one in facts.health else words[one.severity]
+        head = tag("p", tag("b", kind), " ", tag("span", one.id, cls="dim"))
         items.append(tag("li", head, *(tag("p", line) for line in said), cls=one.severity))
     return tag("ul", *items, cls="found")
 

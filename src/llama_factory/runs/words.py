@@ -29,6 +29,13 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "memory": "Memory, most",
         "cpu": "Processor, mean",
         "gpu": "GPU, mean",
+        "health": "Health",
+        "healthy": "Nothing was noticed: memory, speed, loss, gradients and updates were as they should be.",
+        "health-skipped": "Batches skipped",
+        "health-spikes": "Jumps of the loss",
+        "health-halved": "Micro-batch, at most",
+        "health-others": "Other signs",
+        "health-at": "step {step}",
         "noticed": "Noticed while it ran",
         "curves": "Curves",
         "loss": "Loss",
@@ -89,6 +96,13 @@ WORDS: Mapping[Language, Mapping[str, str]] = {
         "memory": "内存（最大）",
         "cpu": "处理器（平均）",
         "gpu": "GPU（平均）",
+        "health": "健康状况",
+        "healthy": "没有发现异常：内存、速度、损失、梯度与更新量均正常。",
+        "health-skipped": "跳过的批次",
+        "health-spikes": "损失突增",
+        "health-halved": "微批上限",
+        "health-others": "其他迹象",
+        "health-at": "第 {step} 步",
         "noticed": "训练中的提示",
         "curves": "曲线",
         "loss": "损失",
@@ -157,6 +171,7 @@ white-space:pre-wrap;overflow-wrap:anywhere;unicode-bidi:plaintext}
 .cards div{background:var(--box);border-radius:8px;padding:9px 12px}
 .cards dt{color:var(--dim);font-size:.82rem}
 .cards dd{margin:0;font-size:1.12rem;font-variant-numeric:tabular-nums}
+.cards+.found{margin-top:10px}
 .charts{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,400px),1fr));gap:22px 26px}
 figure{margin:0;min-width:0}
 figcaption{font-weight:600;margin-bottom:2px}

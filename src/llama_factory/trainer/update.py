@@ -71,9 +71,13 @@ class Updater(Generic[P]):
             try:
                 cut = self.room.cut(step)
                 loss = accumulate(self._policy, self._objective, cut, number=number, origin=self._origin)
-                break
+                self._tell_of_room(number, tried, reason)
+                return loss
             except OutOfRoom as told:
                 batch, reason = told.batch, told.reason
+            except DivergedError:
+                self._tell_of_room(number, tried, reason)
+                raise
             self._masters.forget_gradients()
             randomness.put_back(before)
             _free()
@@ -84,10 +88,12 @@ class Updater(Generic[P]):
                 raise MachineError(NO_MEMORY, **values)
             self.room.shrink(batch)
             tried = tried or tokens
+
+    def _tell_of_room(self, number: int, tried: int, reason: str) -> None:
+        """Once a step, when it was computed: an attempt that ends in nothing is no advice."""
         if tried:
             values = {"step": number, "tokens": tried, "now": self.room.limit, "reason": reason}
             self._notice(Finding("trainer.micro-batch-halved", "warning", values=values))
-        return loss
 
     def _look(self, step: Step, number: int, loss: StepLoss) -> None:
         """Name the rows of a loss that jumps, while the weights are still those that it was found with."""

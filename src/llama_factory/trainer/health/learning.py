@@ -123,4 +123,5 @@ class KnownBefore(Sign):
         self._highest = max(self._highest, abs(progress.loss))
         self._is_over = self._highest >= KNOWN or self._seen == KNOWN_STEPS
         if self._is_over and self._highest < KNOWN:
-            yield from self.once("trainer.known-before", {"steps": self._seen, "highest": f"{self._highest:.4f}"})
+            values = {"step": progress.step, "steps": self._seen, "highest": f"{self._highest:.4f}"}
+            yield from self.once("trainer.known-before", values)
