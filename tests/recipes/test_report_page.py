@@ -14,7 +14,7 @@ from recipe_settings import digests, settings
 
 from llama_factory import config, recipes
 from llama_factory.config import from_mapping
-from llama_factory.errors import DivergedError, Interrupted
+from llama_factory.errors import DivergedError, Interrupted, MachineError
 from llama_factory.recipes import reporting, samples
 from llama_factory.trainer import Progress
 from llama_factory.trainer.observers import Quiet
@@ -188,9 +188,13 @@ def test_a_run_that_diverges_has_a_page_with_the_letter(
     assert "rows.jsonl:" in text
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a fault nobody foresaw"), MemoryError("no more")])
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(RuntimeError("a fault nobody foresaw"), RuntimeError), (MemoryError("no more"), MachineError)],
+    ids=["a fault", "memory, with one row alone too"],
+)
 def test_a_run_that_fails_midway_has_a_page_and_its_own_error(
-    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, told: Any
 ) -> None:
     from llama_factory.recipes import sft
 
@@ -198,7 +202,7 @@ def test_a_run_that_fails_midway_has_a_page_and_its_own_error(
         raise error
 
     monkeypatch.setattr(sft, "token_nll", fail)
-    with pytest.raises(type(error)):
+    with pytest.raises(told):
         train(tiny_model, rows, tmp_path / "run")
     assert "Failed" in page(tmp_path / "run")
     assert str(error) in page(tmp_path / "run")

@@ -15,7 +15,7 @@ LETTERS: dict[str, Letter] = {
     ),
     "trainer.micro-batch-halved": Letter(
         en="memory ran out in step {step} while {tokens} tokens were computed at a time ({reason}). The step was made "
-        "again with at most {now} at a time, and so are the steps from here on. This changes speed, not what is learned.",
+        "again with at most {now} at a time, and so are those from here on. This changes speed, not what is learned.",
         en_cure="Set `micro_batch_tokens: {now}` to save the attempt next time.",
         zh="第 {step} 步一次计算 {tokens} 个词元时内存不足（{reason}）。该步及其后的步骤改为一次最多计算 {now} 个词元，"
         "这只影响速度，不影响学到的内容。",
