@@ -36,7 +36,7 @@ from sft_cpu import PEER_BEST, PEER_WORK, ROWS_A_STEP, WORK, line_of, one_run, s
 
 HERE = Path(__file__).resolve().parent
 MEMORY_STEPS = 3
-FREEZE_ROWS = 96
+FREEZE_ROWS = 160
 EPOCHS = (3, 10)
 SCALE_ROWS = (1_000, 10_000, 100_000, 1_000_000)
 SCALE_STEPS = 6

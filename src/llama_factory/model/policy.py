@@ -135,7 +135,7 @@ class Policy:
         read = self._below is not None and self._below.all_read and torch.is_grad_enabled()
         if self._layout is not None and read and not self._below_shown:
             with self._precision():
-                self._show_below(self._layout, rows)
+                self._show_below(self._layout, rows, found.logprob_S)
         return found
 
     __call__ = forward
@@ -241,11 +241,12 @@ class Policy:
         return below(backbone, listed, embedding, alone, self._proof.inputs)
 
     @torch.no_grad()
-    def _show_below(self, layout: Layout, rows: Supervised) -> None:
+    def _show_below(self, layout: Layout, rows: Supervised, logprob_S: Tensor) -> None:
         """What was kept is what would be computed now, with the weights that are there now."""
         kept, self._below_shown = self._below, True
+        drawn = self._draws()
         with self._in_evaluation():
-            with_file_S = self._chunked(layout, rows)
+            with_file_S = self._chunked(layout, rows) if drawn else logprob_S
             self._below = None
             try:
                 without_S = self._chunked(layout, rows)
