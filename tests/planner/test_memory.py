@@ -15,7 +15,7 @@ from llama_factory.planner.memory import LAID_OUT_SHARE, PARTS, laid_out, memory
 from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
-from llama_factory.planner.speed import CARDS, Rates, of_card, operations, step_seconds
+from llama_factory.planner.speed import CARDS, Rates, head_operations, of_card, operations, step_seconds
 from llama_factory.records import ModelShape
 
 RATES = Rates(1e11, 1e10)
@@ -85,11 +85,13 @@ def test_weights_are_laid_out_only_where_they_are_frozen_in_bf16_on_a_processor_
 def test_operations_by_hand(small: ModelShape) -> None:
     active, head = small.active, 50 * 8
     attention = 2 * 3 * scores(small, Setup(lengths=(10,))) * 4
-    full = operations(small, Setup(method="full", lengths=(10,), supervised=0.5))
-    assert full == 6 * 10 * active + 2 * attention + 6 * 5 * head
+    whole = Setup(method="full", lengths=(10,), supervised=0.5)
+    assert operations(small, whole) == 6 * 10 * active + 2 * attention
+    assert head_operations(small, whole) == 6 * 5 * head
     adapters = trained(small, Setup(rank=5))
     lora = operations(small, Setup(rank=5, lengths=(10,), supervised=0.5))
-    assert lora == 4 * 10 * active + 2 * attention + 6 * 10 * adapters + 4 * 5 * head
+    assert lora == 4 * 10 * active + 2 * attention + 6 * 10 * adapters
+    assert head_operations(small, Setup(lengths=(10,), supervised=0.5)) == 4 * 5 * head
     again = operations(small, Setup(rank=5, lengths=(10,), supervised=0.5, checkpointing=True))
     assert again == lora + 2 * 10 * active + attention + 2 * 10 * adapters
 

@@ -2,7 +2,9 @@
 
 In: a `ModelShape`, a `Setup`, the `Rates` of a machine. Out: seconds. One micro-batch of T tokens takes
 
-    t = F / products + B / bytes          and a step the sum over its micro-batches, and the update of what is trained
+    t = F / (products * REACHED) + B / bytes
+
+and a step the sum over its micro-batches, and the update of what is trained.
 
 F: 2 operations for each weight that a token meets, forward; as many for the gradient of its input, and as many again
 for the gradient of a weight that learns. Below the lowest layer that learns there is no backward. Checkpointing makes
@@ -19,25 +21,33 @@ from llama_factory.planner.activations import kept, scores
 from llama_factory.planner.setup import SINGLE, Setup, adapted, chosen_layers, running_layers, trained
 from llama_factory.records import ModelShape
 
-PASSES = 7.0
+PASSES = 14.0
 """How often a number that the backward needs is moved: written and read by the layer that makes it and by the one that
-takes it, read again in the backward, its gradient written and read. Measured (`benchmarks/plan_calibration.py`)."""
+takes it, read again in the backward, its gradient written and read, norms and sums in fp32 twice as wide."""
+
+REACHED = 0.75
+"""Of the speed of one product, repeated, that the products of a training reach: their weights are not in a cache, and
+those of adapters and attention are narrow."""
 
 UPDATE_BYTES = 40
 """Moved for every trained weight in an update: its gradient is summed, measured and scaled, the fused optimiser reads
 and writes value and two moments, and the value is rounded into the working weights."""
 
-HEAD_PASSES = 20
+HEAD_PASSES = 20.0
 """Bytes moved for every logit, most of them in fp32 in pieces that stay in the processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """products: floating point operations a second in large matrix products; bytes: a second, copied."""
+    """products: floating point operations a second in the layers' products; bytes: a second, copied.
+
+    head: operations a second in the product with the head, where it is known to be another.
+    """
 
     products: float
     bytes: float
     name: str = ""
+    head: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +85,11 @@ UTILISATION = 0.4
 
 def of_card(name: str) -> Rates:
     card = CARDS[name]
-    return Rates(card.products * UTILISATION, card.bytes, name)
+    return Rates(card.products * UTILISATION / REACHED, card.bytes, name)
 
 
 def operations(shape: ModelShape, setup: Setup) -> float:
-    """Floating point operations of one micro-batch, forward and backward, adapters and attention with them."""
+    """Floating point operations of one micro-batch in the layers, forward and backward, with adapters and attention."""
     tokens, depth = setup.tokens, shape.depth
     running = running_layers(shape, setup)
     through = 2.0 * tokens * shape.active + _attention(shape, setup)
@@ -92,8 +102,12 @@ def operations(shape: ModelShape, setup: Setup) -> float:
         beside = setup.rank * sum(one.inputs + one.outputs for one in adapted(shape, setup.targets))
         forward += 2.0 * tokens * beside * (2 if setup.checkpointing else 1)
         backward += 4.0 * tokens * beside
-    head = 2.0 * setup.learned * shape.head * (3 if setup.method == "full" else 2)
-    return forward + backward + head
+    return forward + backward
+
+
+def head_operations(shape: ModelShape, setup: Setup) -> float:
+    """The same of the head."""
+    return 2.0 * setup.learned * shape.head * (3 if setup.method == "full" else 2)
 
 
 def _products_of(shape: ModelShape, setup: Setup) -> int:
@@ -121,6 +135,9 @@ def moved(shape: ModelShape, setup: Setup) -> float:
 
 def step_seconds(shape: ModelShape, setup: Setup, rates: Rates) -> float:
     """Of one update of the weights: all its micro-batches, alike, and the update."""
-    micro = operations(shape, setup) / rates.products + moved(shape, setup) / rates.bytes
+    computed = operations(shape, setup) / rates.products + head_operations(shape, setup) / (
+        rates.head or rates.products
+    )
+    micro = computed / REACHED + moved(shape, setup) / rates.bytes
     update = UPDATE_BYTES * trained(shape, setup) * (setup.master / SINGLE) / rates.bytes
     return setup.micro_batches * micro + update

@@ -231,7 +231,8 @@ def rates_here(shape: ModelShape, setup: Setup) -> Rates:
     dtype = "bfloat16" if setup.number == HALF else "float32"
     inner = max(shape.intermediate, shape.hidden)
     products = machine.product_rate(max(64, min(setup.tokens, 1024)), shape.hidden, min(inner, 8192), dtype)
-    return Rates(products, machine.copy_rate(), "here")
+    head = machine.product_rate(max(32, min(setup.learned, 256)), shape.hidden, min(shape.vocab, 16384), dtype)
+    return Rates(products, machine.copy_rate(), "here", head)
 
 
 def _time(run: Run, shape: ModelShape, rows: data.Prepared, setup: Setup) -> tuple[float, int]:
