@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 TRIES = 5
-COPIED = 64 << 20
+COPIED = 32 << 20
 
 
 def product_rate(rows: int, inner: int, columns: int, dtype: str) -> float:
