@@ -64,3 +64,18 @@ def trained(real_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         return train_some(monkeypatch, model_name_or_path=str(model), **measured, **keys)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def shallow(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real model's first 6 layers as a model of their own."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = tmp_path_factory.mktemp("shallow")
+    model = AutoModelForCausalLM.from_pretrained(real_model, dtype=torch.float32)
+    model.model.layers = model.model.layers[:6]
+    model.config.num_hidden_layers = 6
+    model.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(real_model).save_pretrained(folder)
+    return folder

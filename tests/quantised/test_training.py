@@ -32,20 +32,6 @@ WHOLE = ("bitsandbytes 8", "bitsandbytes 4", "hqq 4")
 """Trained in all 30 layers; the others in the first 6, for hqq takes its time to quantise."""
 
 
-@pytest.fixture(scope="module")
-def shallow(real_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The real model's first 6 layers as a model of their own."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    folder = tmp_path_factory.mktemp("shallow")
-    model = AutoModelForCausalLM.from_pretrained(real_model, dtype=torch.float32)
-    model.model.layers = model.model.layers[:6]
-    model.config.num_hidden_layers = 6
-    model.save_pretrained(folder)
-    AutoTokenizer.from_pretrained(real_model).save_pretrained(folder)
-    return folder
-
-
 def log_of(done: Trained, key: str) -> list[float]:
     lines = (done.folder / "trainer_log.jsonl").read_text(encoding="utf-8").splitlines()
     return [entry[key] for entry in map(json.loads, lines) if key in entry]

@@ -16,6 +16,7 @@ from llama_factory.losses import Term
 from llama_factory.records import Batch, Finding, Step
 from llama_factory.trainer import FitResult, Progress, fit
 from llama_factory.trainer.observers import Quiet
+from llama_factory.trainer.optimizer import Optimizer
 
 FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors")
 BAD_ROW = 11
@@ -177,3 +178,11 @@ def test_a_bad_batch_cut_in_the_middle_leaves_no_gradient_behind() -> None:
         fit(policy, toy_source(rows_per_step=37, rows_per_batch=1), bad_loss, toy_plan(), origin=str)
     assert all(parameter.grad is None for parameter in policy.module.parameters())
     assert all(np.isfinite(p.detach().float().numpy()).all() for p in policy.module.parameters())
+
+
+def test_a_first_step_that_changes_no_number_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Optimizer, "step", lambda self, rate: None)
+    with pytest.raises(DivergedError) as caught:
+        run(objective, toy_source())
+    assert caught.value.id == "trainer.nothing-learned"
+    assert caught.value.values["rate"] > 0

@@ -122,6 +122,10 @@ class Masters:
                 value.copy_(values[name])
         self.to_working()
 
+    def glance(self) -> list[float]:
+        """A number for each value that another one would hardly have: the sum of its squares."""
+        return [float(value.detach().double().square().sum()) for value in self.values.values()]
+
     def finite(self) -> bool:
         """In one pass without a copy: nan and inf both show in the smallest or the largest value."""
         edges = (edge for value in self.values.values() if value.numel() for edge in torch.aminmax(value.detach()))

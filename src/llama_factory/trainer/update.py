@@ -47,6 +47,7 @@ class Updater(Generic[P]):
         self._origin = origin
         self._health = health
         self._notice = notice
+        self._moved = False
         self.room = Room()
 
     def make(self, step: Step, number: int, rate: float, before: Mapping[str, Tensor]) -> tuple[StepLoss, float]:
@@ -63,6 +64,12 @@ class Updater(Generic[P]):
         self._masters.forget_gradients()
         self._masters.to_working()
         return loss, norm
+
+    def _see_it_moved(self, before: list[float], number: int, rate: float) -> None:
+        """The first update at a rate must change something, or the optimiser is at work on other numbers."""
+        if before == self._masters.glance():
+            raise DivergedError("trainer.nothing-learned", step=number, rate=rate, kept="")
+        self._moved = True
 
     def _loss(self, step: Step, number: int, before: Mapping[str, Tensor]) -> StepLoss:
         """Gradients of the whole step. A part that did not fit begins the step anew: its gradients were half made."""
@@ -109,10 +116,13 @@ class Updater(Generic[P]):
         self._notice(Finding("trainer.loss-spike", "warning", values=values))
 
     def _move(self, number: int, rate: float) -> None:
-        """The update; on log steps with a look at how far it moved the weights."""
+        """The update; on log steps with a look at how far it moved the weights, and at the first whether it did."""
         updates, values = self._health.updates, self._masters.values
         sample = updates.before(values, rate) if number % self._plan.logging_steps == 0 else None
+        before = self._masters.glance() if rate > 0 and not self._moved else None
         self._optimizer.step(rate)
+        if before is not None:
+            self._see_it_moved(before, number, rate)
         if sample is not None:
             for finding in updates.after(sample, values, number, rate):
                 self._notice(finding)

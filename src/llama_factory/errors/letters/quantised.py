@@ -110,6 +110,12 @@ LETTERS: dict[str, Letter] = {
         zh="适配器是在 {trained} 的基座上训练的，此处的基座为 {here}。",
         zh_cure="回答会与训练时略有不同。要与训练时一致：{keys}。",
     ),
+    "model.quantised-beside": Letter(
+        en="`{key}: {found}` cannot be had on a base whose layers are quantised ({form}).",
+        en_cure="Remove the line, or take the base as it is.",
+        zh="基座的层已量化（{form}），无法使用 `{key}: {found}`。",
+        zh_cure="请删除该行，或使用未量化的基座模型。",
+    ),
     "export.quantised-base": Letter(
         en="the base's weights are quantised ({found}): an adapter merged into them would be rounded away.",
         en_cure="Let programs load base and adapter side by side, or train on the original model and merge into that.",
@@ -127,5 +133,12 @@ LETTERS: dict[str, Letter] = {
         en_cure="It is merged into the base in full precision, where answers differ a little from those in training.",
         zh="适配器是在 {trained} 的基座上训练的。",
         zh_cure="现合并进全精度的基座，其回答会与训练时略有不同。",
+    ),
+    "trainer.nothing-learned": Letter(
+        en="step {step} was made at a learning rate of {rate}, and not one trained number has changed.",
+        en_cure="Please report it with the configuration: a step that changes nothing must not go unseen. "
+        "Last good state: {kept}.",
+        zh="第 {step} 步以学习率 {rate} 完成，但没有任何可训练的数值发生变化。",
+        zh_cure="请连同配置一起报告：不起作用的一步不应被忽略。最近的正常状态：{kept}。",
     ),
 }

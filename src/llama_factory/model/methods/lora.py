@@ -20,6 +20,7 @@ from llama_factory.model.methods import pissa
 from llama_factory.model.methods.names import is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
 from llama_factory.model.methods.targets import matches_any, targets_of, whole_names
+from llama_factory.model.quantised import guards
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def _config(model: nn.Module, settings: Lora, said: list[Finding]) -> LoraConfig
     targets = targets_of(model, tuple(settings.lora_target), said, key="lora_target", embeddings=True)
     whole = whole_names(model, tuple(settings.additional_target), targets)
     learns_bias = settings.lora_bias == "lora_only"
+    guards.refuse_beside(model, learns_bias=learns_bias, dora=settings.use_dora, whole=whole)
     if learns_bias:
         _have_bias(model, targets)
     tied = is_tied(model) and _ties(model, whole)

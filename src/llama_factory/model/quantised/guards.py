@@ -14,7 +14,7 @@ of several processes and of ONNX that go with these belong to what is not built 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
@@ -68,6 +68,23 @@ def refuse_export(said: Mapping[str, Any], where: object) -> None:
         config = said["quantization_config"]
         found = config.get("quant_method", "?") if isinstance(config, dict) else "?"
         raise InputError("export.quantised-base", where=where, found=found)
+
+
+def refuse_beside(model: nn.Module, *, learns_bias: bool, dora: bool, whole: Sequence[str]) -> None:
+    """What cannot be had beside quantised layers. whole: names of modules that would learn as they are."""
+    packed = layers.quantised(model)
+    if not packed:
+        return
+    form = type(next(iter(packed.values()))).__name__
+    inside = [name for name in whole if any(f"{layer}.".startswith(f"{name}.") for layer in packed)]
+    by_gptqmodel = any(kind.__name__ == "BaseQuantLinear" for layer in packed.values() for kind in type(layer).__mro__)
+    for key, asked, found in (
+        ("additional_target", bool(inside), ", ".join(inside)),
+        ("lora_bias", learns_bias, "lora_only"),
+        ("use_dora", dora and by_gptqmodel, "true"),
+    ):
+        if asked:
+            raise InputError("model.quantised-beside", where=key, key=key, found=found, form=form)
 
 
 def refuse_learning(kind: str, form: str, where: object) -> None:

@@ -6,9 +6,9 @@ are looked for, and the checkpoint's headers are compared, before anything is lo
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -109,9 +109,16 @@ def require(asked: Asked) -> None:
 
 
 def _missing(names: Sequence[str]) -> str:
-    """A folder of such a name beside the user's script is a namespace package, and no package."""
-    specs = {name: importlib.util.find_spec(name) for name in names}
-    return ", ".join(name for name, spec in specs.items() if spec is None or spec.origin is None)
+    """Of these packages those that are not installed; a folder of such a name beside the user's script is none."""
+    return ", ".join(name for name in names if not _installed(name))
+
+
+def _installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _size(count: int) -> str:
