@@ -16,7 +16,7 @@ from llama_factory.losses import Term
 from llama_factory.records import Batch, Finding, Step
 from llama_factory.trainer import FitResult, Progress, fit
 from llama_factory.trainer.observers import Quiet
-from llama_factory.trainer.optimizer import Optimizer
+from llama_factory.trainer.optimizers import Optimizer
 
 FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors")
 BAD_ROW = 11
