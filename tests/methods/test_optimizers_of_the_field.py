@@ -27,7 +27,7 @@ CASES: dict[str, dict[str, Any]] = {
     "galore_adamw": {"use_galore": True, "galore_rank": 8, "galore_update_interval": 2},
     "lion": {"optim": "lion", "learning_rate": 1e-4},
     "muon": {"use_muon": True},
-    "rmsprop": {"optim": "rmsprop", "optim_args": "momentum=0.5"},
+    "rmsprop": {"optim": "rmsprop", "learning_rate": 1e-5, "optim_args": "momentum=0.5"},
     "schedule_free_adamw": {"optim": "schedule_free_adamw", **FREE},
     "schedule_free_radam": {"optim": "schedule_free_radam", "adam_beta2": 0.9, "max_steps": 8, **FREE},
     "schedule_free_sgd": {"optim": "schedule_free_sgd", "learning_rate": 0.1, **FREE},
