@@ -19,7 +19,7 @@ from llama_factory.config.optimizers import state_bytes
 from llama_factory.errors import InputError, Language, MachineError
 from llama_factory.planner import activations, choice
 from llama_factory.planner.choice import Room, Way
-from llama_factory.planner.memory import laid_out
+from llama_factory.planner.memory import laid_out, memory
 from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.speed import Rates, step_seconds
@@ -131,7 +131,9 @@ def _written(keys: Mapping[str, object]) -> str:
 
 
 def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
-    """Bytes that the first steps will ask for: activations and weights laid out; 0 where nothing is known."""
+    """Bytes that the first steps will ask for: activations, weights laid out, and beside weights that learn
+    their masters, gradients and the optimiser's state. 0 where nothing is known.
+    """
     compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
     number = SINGLE if compute == "float32" else HALF
     try:
@@ -139,7 +141,9 @@ def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
         setup = setup_of(run, shape, *_of_batch(batch), number=number, free=machine.free_memory())
     except InputError:
         return 0
-    return activations.kept(shape, setup) + activations.head_buffers(shape, setup) + laid_out(shape, setup)
+    found = memory(shape, setup)
+    learned = found.masters + found.gradients + found.optimiser
+    return activations.kept(shape, setup) + activations.head_buffers(shape, setup) + laid_out(shape, setup) + learned
 
 
 def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
