@@ -21,6 +21,7 @@ from llama_factory.config.values import is_pattern
 from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load, weights
 from llama_factory.model.methods.prompts import TOKENS as DEFAULT_TOKENS
+from llama_factory.model.quantised import checkpoints
 from llama_factory.model.window import Longer
 from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
@@ -64,7 +65,9 @@ def shape(folder: Path) -> Mapping[str, Any]:
 
 def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
     """Bytes of one checkpoint, and of the finished result."""
-    entries = [entry for entry in weights.entries(folder).values() if entry.is_float]
+    form = checkpoints.read(load.check_folder(folder), folder)
+    listed = checkpoints.as_plain(weights.entries(folder), form, folder)
+    entries = [entry for entry in listed if entry.is_float]
     trained = trained_count(run, entries, shape(folder))
     if run.method.adapts:
         result = FLOAT32 * trained * (2 if run.method.lora.pissa_init else 1)  # its start is written beside it
