@@ -13,7 +13,8 @@ BIN    := .venv/bin
 PIP_ARGS ?=
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt $(PIP_ARGS)
 # bitsandbytes and hqq are imported by peft and transformers at every start where they can be, which costs seconds:
-# they stay out of .venv, and the tests that train with them are a call of their own.
+# they stay out of .venv, and the tests that train with them are a call of their own. apollo-torch and galore-torch
+# name bitsandbytes as a need, for parts that are not used here: they come without what they name.
 PYTEST := LLAMA_FACTORY_REQUIRE_MODEL=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 .PHONY: help demo test check format clean
@@ -60,4 +61,5 @@ clean:
 .venv/.installed-dev: .venv/.installed
 	@echo "Installing the tools of the developers into .venv"
 	@$(PIP) --no-build-isolation -e ".[torch,metrics,gguf,dev]"
+	@$(PIP) --no-deps apollo-torch galore-torch
 	@touch $@

@@ -177,7 +177,7 @@ def spoiled(how: Callable[[torch.Tensor], torch.Tensor], *, training: bool = Tru
 
 @pytest.mark.plants("trainer.loss-not-finite")
 def test_a_loss_that_is_no_number_is_the_last_finding(tried, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(trial, "objective", spoiled(lambda loss: loss * float("nan")))
+    monkeypatch.setattr(trial, "objective_of", lambda run: spoiled(lambda loss: loss * float("nan")))
     report = tried()
     assert ids(report) == ["trainer.loss-not-finite"]
     assert "rows.jsonl:" in report.findings[0].values["rows"]
@@ -188,7 +188,7 @@ def test_a_loss_that_is_no_number_is_the_last_finding(tried, monkeypatch: pytest
 
 @pytest.mark.plants("trainer.gradient-zero")
 def test_a_gradient_of_zero_is_the_last_finding(tried, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "objective", spoiled(lambda loss: loss * 0.0))
+    monkeypatch.setattr(trial, "objective_of", lambda run: spoiled(lambda loss: loss * 0.0))
     report = tried()
     assert ids(report) == ["trainer.gradient-zero"]
     assert report.exit_code == 5
@@ -196,7 +196,7 @@ def test_a_gradient_of_zero_is_the_last_finding(tried, monkeypatch: pytest.Monke
 
 @pytest.mark.plants("trainer.gradient-not-finite")
 def test_a_gradient_that_is_no_number_is_the_last_finding(tried, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "objective", spoiled(lambda loss: loss + (loss - loss.detach()).sqrt()))
+    monkeypatch.setattr(trial, "objective_of", lambda run: spoiled(lambda loss: loss + (loss - loss.detach()).sqrt()))
     report = tried()
     assert ids(report) == ["trainer.gradient-not-finite"]
     assert report.exit_code == 5
@@ -293,7 +293,8 @@ def test_an_adapter_that_is_opened_with_another_strength_is_found(tried, monkeyp
 
 @pytest.mark.plants("machine.no-memory-for-step")
 def test_memory_that_runs_out_in_the_step_is_the_last_finding(tried, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "objective", lambda policy, batch: torch.empty(1 << 50))  # torch's allocator refuses
+    refused = lambda policy, batch: torch.empty(1 << 50)  # noqa: E731  torch's allocator refuses
+    monkeypatch.setattr(trial, "objective_of", lambda run: refused)
     report = tried()
     assert ids(report) == ["machine.no-memory-for-step"]
     assert report.findings[0].values["tokens"] > 100
@@ -308,10 +309,9 @@ def test_a_step_that_fits_in_smaller_micro_batches_says_which_key_to_set(
 
     def small(policy: Any, batch: Any) -> Any:
         sizes.append(batch.ids_T.size)
-        return torch.empty(1 << 50) if batch.rows.size > 1 and len(sizes) == 1 else objective(policy, batch)
+        return torch.empty(1 << 50) if batch.rows.size > 1 and len(sizes) == 1 else sft.objective(policy, batch)
 
-    objective = trial.objective
-    monkeypatch.setattr(trial, "objective", small)
+    monkeypatch.setattr(trial, "objective_of", lambda run: small)
     report = tried()
     assert ids(report) == ["trainer.micro-batch-halved"]
     assert report.findings[0].values["tokens"] == sizes[0] == report.findings[0].values["now"] * 2 + sizes[0] % 2
@@ -329,7 +329,7 @@ def test_memory_that_runs_out_while_loading_is_the_last_finding(tried, monkeypat
 
 
 def test_another_fault_in_the_step_is_not_called_a_lack_of_memory(tried, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trial, "objective", lambda policy, batch: torch.ones(2) @ torch.ones(3))
+    monkeypatch.setattr(trial, "objective_of", lambda run: lambda policy, batch: torch.ones(2) @ torch.ones(3))
     with pytest.raises(RuntimeError):
         tried()
 
@@ -357,7 +357,7 @@ def test_ctrl_c_in_the_step_ends_it_and_leaves_nothing(tried, monkeypatch: pytes
         os.kill(os.getpid(), signal.SIGINT)
         return sft.objective(policy, batch)
 
-    monkeypatch.setattr(trial, "objective", interrupted)
+    monkeypatch.setattr(trial, "objective_of", lambda run: interrupted)
     with pytest.raises(KeyboardInterrupt):
         tried()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "rows.jsonl"]

@@ -186,3 +186,14 @@ def test_a_first_step_that_changes_no_number_ends_the_run(monkeypatch: pytest.Mo
         run(objective, toy_source())
     assert caught.value.id == "trainer.nothing-learned"
     assert caught.value.values["rate"] > 0
+
+
+@pytest.mark.parametrize(("steps", "ends"), [(3, "trainer.only-rested"), (8, "")])
+def test_an_optimizer_that_rests_at_first_is_given_time_and_no_more(steps: int, ends: str) -> None:
+    plan = {"optim": "schedule_free_radam", "max_steps": steps}
+    if not ends:
+        assert run(objective, toy_source(), **plan)[0].step == steps
+        return
+    with pytest.raises(DivergedError) as caught:
+        run(objective, toy_source(), **plan)
+    assert caught.value.id == ends

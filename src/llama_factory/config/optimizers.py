@@ -24,6 +24,7 @@ class Facts:
     rates: the usual learning rates are AdamW's times these (lowest, highest). reads: which of the adam_* keys it knows.
     betas: its own where the file gives none. args: what `optim_args` may set. projects: works in a low rank.
     cuda: its kernels are for a GPU only. averages: the weights to use are not those that are being trained.
+    rests: so many of its first updates may move nothing, by its formula.
     """
 
     state: float
@@ -35,6 +36,7 @@ class Facts:
     projects: bool = False
     cuda: bool = False
     averages: bool = False
+    rests: int = 0
 
 
 _BETAS = ADAM - {"adam_epsilon"}
@@ -82,7 +84,7 @@ OPTIMIZERS: Mapping[str, Facts] = {
         args={"r": "number", "weight_lr_power": "number"},
     ),
     "schedule_free_radam": Facts(
-        state=8, library="schedulefree", rates=(1.0, 10.0), averages=True,
+        state=8, library="schedulefree", rates=(1.0, 10.0), averages=True, rests=5,
         args={"r": "number", "weight_lr_power": "number"},
     ),
     "schedule_free_sgd": Facts(

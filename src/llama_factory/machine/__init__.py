@@ -13,7 +13,7 @@ from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
 from llama_factory.machine.probe import copy_rate, product_rate
 from llama_factory.machine.shortage import first_line, is_out_of_memory
-from llama_factory.machine.tuning import keep_memory, set_aside, torch_setup
+from llama_factory.machine.tuning import hush, keep_memory, set_aside, torch_setup
 from llama_factory.machine.usage import Gauge, Usage
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "environment",
     "first_line",
     "free_memory",
+    "hush",
     "is_out_of_memory",
     "keep_memory",
     "make_ready",

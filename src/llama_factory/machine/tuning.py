@@ -9,6 +9,7 @@ Deliberately touches nothing that the user set in the environment, and never fai
 from __future__ import annotations
 
 import ctypes
+import logging
 import mmap
 import os
 import sys
@@ -19,6 +20,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
 _NEVER = -1
 _MADV_PAGEOUT = 21
+CHATTER = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
 _KERNELS = 128
 """One forward and backward of a decoder with LoRA needs about 50: attention has shapes of its own."""
 
@@ -26,10 +28,20 @@ _KERNELS = 128
 def torch_setup() -> None:
     keep_memory()
     forget_kernels()
+    hush()
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(describe().cores)
+
+
+def hush() -> None:
+    """Raise the level of loggers that write a line about how they compute, which nobody has to act on.
+
+    peft imports bitsandbytes wherever it is installed, also for a run that never quantises.
+    """
+    for name in CHATTER:
+        logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def keep_memory() -> bool:

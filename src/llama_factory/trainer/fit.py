@@ -189,6 +189,7 @@ class _Loop(Generic[P]):
 
     def finish(self) -> FitResult:
         self._refuse_broken_weights()
+        self.updater.refuse_still(self.step)
         self.optimizer.settle()
         folder, best_step = self._publish()
         return FitResult(

@@ -15,6 +15,7 @@ from typing import Generic
 import torch
 from torch import Tensor
 
+from llama_factory.config.optimizers import OPTIMIZERS
 from llama_factory.errors import DivergedError, MachineError
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import randomness
@@ -48,6 +49,7 @@ class Updater(Generic[P]):
         self._health = health
         self._notice = notice
         self._moved = False
+        self._still = 0
         self.room = Room()
 
     def make(self, step: Step, number: int, rate: float, before: Mapping[str, Tensor]) -> tuple[StepLoss, float]:
@@ -66,10 +68,16 @@ class Updater(Generic[P]):
         return loss, norm
 
     def _see_it_moved(self, before: list[float], number: int, rate: float) -> None:
-        """The first update at a rate must change something, or the optimiser is at work on other numbers."""
-        if before == self._masters.glance():
+        """The first updates at a rate must change something, or the optimiser is at work on other numbers."""
+        self._moved = before != self._masters.glance()
+        self._still += not self._moved
+        if self._still > OPTIMIZERS[self._plan.optim].rests:
             raise DivergedError("trainer.nothing-learned", step=number, rate=rate, kept="")
-        self._moved = True
+
+    def refuse_still(self, number: int) -> None:
+        """A run that ends while its optimiser still rests has trained nothing."""
+        if self._still and not self._moved:
+            raise DivergedError("trainer.only-rested", step=number, optimizer=self._plan.optim)
 
     def _loss(self, step: Step, number: int, before: Mapping[str, Tensor]) -> StepLoss:
         """Gradients of the whole step. A part that did not fit begins the step anew: its gradients were half made."""

@@ -7,17 +7,15 @@ Dettmers et al. 2023, arXiv 2305.14314) only the weights are.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
+from llama_factory import machine
 from llama_factory.model.quantised.asked import Asked
 
 if TYPE_CHECKING:
     from torch import nn
 
 PACKAGES = ("bitsandbytes",)
-CHATTER = ("bitsandbytes.autograd._functions", "bitsandbytes.backends.cpu.ops")
-"""Loggers that write a line a product about how they compute; none of it is for the user to act on."""
 
 
 def arguments(asked: Asked, dtype: str, device: str) -> dict[str, Any]:
@@ -25,7 +23,7 @@ def arguments(asked: Asked, dtype: str, device: str) -> dict[str, Any]:
     import torch
     from transformers import BitsAndBytesConfig
 
-    hush()
+    machine.hush()
     config = (
         BitsAndBytesConfig(load_in_8bit=True)
         if asked.bits == 8
@@ -42,9 +40,3 @@ def arguments(asked: Asked, dtype: str, device: str) -> dict[str, Any]:
 def finish(model: nn.Module, asked: Asked, dtype: str, device: str) -> nn.Module:
     """Nothing is left to do: it was quantised, and put on the device, while it was read."""
     return model
-
-
-def hush() -> None:
-    """Raise the level of its loggers, for this process."""
-    for name in CHATTER:
-        logging.getLogger(name).setLevel(logging.ERROR)

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from llama_factory import machine
 from llama_factory.errors import InputError, MachineError
 from llama_factory.model import weights
 from llama_factory.model.quantised import bitsandbytes, checkpoints, guards, hqq, layers
@@ -50,7 +51,7 @@ class Way:
         if self.asked is not None:
             model = METHODS[self.asked.method].finish(model, self.asked, dtype, device)
         if self.form is not None and self.form.method == "bitsandbytes":
-            bitsandbytes.hush()
+            machine.hush()
         moves = self.asked is not None and self.asked.method == "hqq"
         return model.to(device) if moves else model  # the others were loaded on it, and may not be moved
 
