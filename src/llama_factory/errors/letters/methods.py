@@ -1,4 +1,4 @@
-"""Letters about methods of fine-tuning beside LoRA, freeze and full."""
+"""Letters about OFT, learned prompts, LLaMA Pro, longer windows, and losses and dropout: what does not fit, and why."""
 
 from __future__ import annotations
 

@@ -53,10 +53,10 @@ FEATURES: dict[str, Letter] = {
         zh_cure="请删除该行；模型按发布时的结构训练。",
     ),
     "config.planned-adapters": Letter(
-        en="adapters beyond plain LoRA",
-        en_cure="Remove the line and use `finetuning_type: lora` with `lora_rank` and `lora_target`.",
-        zh="普通 LoRA 以外的适配器",
-        zh_cure="请删除该行，使用 `finetuning_type: lora` 及 `lora_rank`、`lora_target`。",
+        en="choosing adapters from a folder of several",
+        en_cure="Remove the line and write the path of each adapter in `adapter_name_or_path`.",
+        zh="从含多个适配器的文件夹中选取适配器",
+        zh_cure="请删除该行，并在 `adapter_name_or_path` 中写出每个适配器的路径。",
     ),
     "config.planned-preferences": Letter(
         en="learning from preferences and rewards",
@@ -65,10 +65,10 @@ FEATURES: dict[str, Letter] = {
         zh_cure="请删除该行，使用 `stage: sft`。",
     ),
     "config.planned-losses": Letter(
-        en="losses other than plain cross-entropy on the assistant's turns",
-        en_cure="Remove the line; every assistant turn is trained with weight 1.",
-        zh="助手轮次上普通交叉熵以外的损失",
-        zh_cure="请删除该行；每个助手轮次以权重 1 训练。",
+        en="the share of tokens that are predicted right, beside the validation loss",
+        en_cure="Remove the line; the validation loss is built: `val_size` or `eval_dataset` with `eval_strategy`.",
+        zh="除验证损失外的词元预测正确率",
+        zh_cure="请删除该行；目前支持验证损失：`val_size` 或 `eval_dataset`，配合 `eval_strategy`。",
     ),
     "config.planned-mixing": Letter(
         en="other orders of rows, and leaving out the last step of an epoch",
