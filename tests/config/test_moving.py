@@ -78,6 +78,9 @@ def test_a_switch_chooses_an_optimizer(keys, kind):
         ({"optim": "sgd", "optim_args": "momentun=0.9"}, "config.no-such-setting"),
         ({"optim": "sgd", "optim_args": "momentum=fast"}, "config.wrong-setting"),
         ({"optim_args": {"momentum": 0.9}}, "config.no-such-setting"),
+        ({"use_galore": True, "optim_args": "rank=0"}, "config.wrong-setting"),
+        ({"use_galore": True, "optim_args": "scale=0"}, "config.wrong-setting"),
+        ({"use_muon": True, "optim_args": "ns_steps=2.5"}, "config.wrong-setting"),
         ({"optim": "galore_adamw", "optim_args": "rank=8", "galore_rank": 4}, "config.two-optimizers"),
         ({"optim": "schedule_free_adamw"}, "config.schedule-free"),
         (
@@ -116,6 +119,18 @@ def test_settings_are_read_in_every_writing(given):
     assert from_mapping(run.resolved(), "again").resolved() == run.resolved()
 
 
+@pytest.mark.parametrize("nothing", ["", "{}", {}, None])
+def test_no_settings_are_none(nothing):
+    assert from_mapping({"lr_scheduler_kwargs": nothing}, "here").training.schedule.kwargs == {}
+
+
+def test_the_rank_is_the_key_of_the_optimizer_or_what_optim_args_says():
+    for optim in ("galore_adamw", "apollo_adamw"):
+        own = f"{optim.split('_')[0]}_rank"
+        assert from_mapping({**FULL, "optim": optim, own: 8}, "here").training.optimizer.rank == 8
+        assert from_mapping({**FULL, "optim": optim, "optim_args": "rank=4"}, "here").training.optimizer.rank == 4
+
+
 def test_keys_that_nothing_reads_are_said():
     def unused(**keys: object) -> list[str]:
         run = from_mapping({**FULL, **keys}, "here")
@@ -126,6 +141,10 @@ def test_keys_that_nothing_reads_are_said():
     assert unused(use_galore=True, galore_rank=8) == []
     assert unused(optim_target_modules="q_proj") == ["optim_target_modules"]
     assert unused(**VALID, warmup_ratio=0.1) == ["warmup_ratio"]
+    assert unused(use_badam=True, badam_update_ratio=0.2, badam_switch_interval=9) == ["badam_update_ratio"]
+    assert unused(use_badam=True, badam_start_block=3, badam_switch_mode="random") == ["badam_start_block"]
+    shares = {"use_badam": True, "badam_mode": "ratio", "badam_mask_mode": "scatter"}
+    assert unused(**shares, badam_switch_mode="fixed", badam_verbose=1) == ["badam_switch_mode", "badam_verbose"]
 
 
 def test_muon_on_adapters_is_worth_a_warning():

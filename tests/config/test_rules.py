@@ -311,3 +311,40 @@ def test_keys_of_quantisation_that_another_switches_off_are_said(given):
     }
     for text, keys in found.items():
         assert [one.values["key"] for one in given(text).notices] == keys, text
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("oft_rank: 8\noft_block_size: 64", ["oft_rank", "oft_block_size"]),
+        ("oft_block_size: 0", ["oft_block_size"]),
+        ("finetuning_type: full\nuse_dora: true\nnum_virtual_tokens: 5", ["use_dora", "num_virtual_tokens"]),
+        ("finetuning_type: p_tuning\nprefix_projection: true\nlora_rank: 4", ["lora_rank", "prefix_projection"]),
+        ("finetuning_type: oft\ncreate_new_adapter: true", ["create_new_adapter"]),
+        ("eaft_alpha: 2\nasft_alpha: 1", ["eaft_alpha", "asft_alpha"]),
+        (
+            "finetuning_type: freeze\nuse_llama_pro: true\nllama_pro_blocks: 4\nfreeze_trainable_layers: 0",
+            ["freeze_trainable_layers"],
+        ),
+    ],
+)
+def test_keys_of_a_method_or_loss_that_is_not_chosen_are_said_and_refuse_nothing(given, text, keys):
+    assert [one.values["key"] for one in given(text).notices if one.id == "config.unused-key"] == keys
+
+
+@pytest.mark.parametrize(
+    ("text", "id"),
+    [
+        ("finetuning_type: oft\noft_rank: 8\noft_block_size: 64", "config.two-block-sizes"),
+        ("finetuning_type: oft\noft_block_size: 0", "config.no-block-size"),
+        ("finetuning_type: full\ncache_frozen_layers: true", "config.nothing-to-keep"),
+        ("finetuning_type: prefix_tuning\ncache_frozen_layers: true", "config.nothing-to-keep"),
+        ("finetuning_type: freeze\ncache_frozen_layers: true\nneftune_noise_alpha: 5", "config.nothing-to-keep"),
+        ("finetuning_type: oft\nadapter_name_or_path: a\ncreate_new_adapter: true", "config.new-adapter-must-add"),
+        ("use_dft_loss: true\nlabel_smoothing_factor: 0.1", "config.two-losses"),
+    ],
+)
+def test_what_a_method_or_a_loss_cannot_do_is_refused(refused, text, id):
+    (problem,) = refused(text)
+    assert problem.id == id
+    assert problem.where.startswith("run.yaml:")

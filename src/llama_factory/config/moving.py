@@ -7,25 +7,17 @@ In: a run whose keys were each read. Out: what `rules` gathers. Deliberately not
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
+from llama_factory.config.optimizers import KINDS
 from llama_factory.config.pairs import Value
+from llama_factory.config.said import Said, changed, unused
 from llama_factory.config.schedules import Shape
 from llama_factory.config.sections.optimizer import PLAIN
-from llama_factory.records import Severity
 
 if TYPE_CHECKING:
     from llama_factory.config.run import Run
     from llama_factory.config.sections.optimizer import Optimizer
-
-
-class Said(NamedTuple):
-    """What a rule has to say, and the keys it is about."""
-
-    id: str
-    keys: tuple[str, ...]
-    values: Mapping[str, Any]
-    severity: Severity = "error"
 
 
 BASES: Mapping[str, frozenset[str]] = {
@@ -37,18 +29,17 @@ BASES: Mapping[str, frozenset[str]] = {
 }
 """What may stand after `optim:` beside each switch."""
 
-DISPLACED: Mapping[str, tuple[str, ...]] = {
-    "use_galore": ("galore_target", "galore_rank", "galore_update_interval", "galore_scale", "galore_proj_type"),
-    "use_apollo": (
+READ_BY: Mapping[str, tuple[str, ...]] = {
+    "galore": ("galore_target", "galore_rank", "galore_update_interval", "galore_scale", "galore_proj_type"),
+    "apollo": (
         "apollo_target", "apollo_rank", "apollo_update_interval", "apollo_scale", "apollo_proj", "apollo_proj_type",
         "apollo_scale_type", "apollo_scale_front",
     ),
-    "use_badam": (
-        "badam_mode", "badam_start_block", "badam_switch_mode", "badam_switch_interval", "badam_update_ratio",
-        "badam_mask_mode", "badam_verbose",
-    ),
+    "badam": ("badam_mode", "badam_switch_interval"),
+    "badam_layer": ("badam_start_block", "badam_switch_mode", "badam_verbose"),
+    "badam_ratio": ("badam_update_ratio", "badam_mask_mode"),
 }  # fmt: skip
-"""Keys that nothing reads unless their optimizer is the one."""
+"""Keys that nothing reads unless the kind of optimizer begins so."""
 
 OF_ARGS: Mapping[str, str] = {"rank": "rank", "update_proj_gap": "update_interval", "scale": "scale"}
 """Names of `optim_args` that GaLore and APOLLO have keys for: `rank` is `galore_rank`."""
@@ -87,8 +78,10 @@ def optimizer_fits(run: Run) -> Iterator[Said]:
     yield from _args(optimizer)
     yield from _unread(run, optimizer)
     badam = optimizer.badam
-    if badam.use_badam and badam.badam_switch_mode == "fixed" and badam.badam_start_block is None:
+    if kind == "badam_layer" and badam.badam_switch_mode == "fixed" and badam.badam_start_block is None:
         yield Said("config.badam-fixed-where", ("badam_switch_mode", "badam_start_block"), {})
+    if kind == "badam_layer" and badam.badam_switch_mode == "random" and badam.badam_start_block is not None:
+        yield unused("badam_start_block", "badam_switch_mode", "random")
 
 
 def _args(optimizer: Optimizer) -> Iterator[Said]:
@@ -98,14 +91,16 @@ def _args(optimizer: Optimizer) -> Iterator[Said]:
             values = {"key": "optim_args", "found": name, "of": optimizer.kind, "known": ", ".join(known) or "-"}
             yield Said("config.no-such-setting", ("optim_args", "optim"), values)
         elif not _is(value, known[name]):
-            values = {"key": "optim_args", "name": name, "found": str(value), "expected": known[name]}
+            values = {"key": "optim_args", "name": name, "found": str(value), "expected": KINDS[known[name]]}
             yield Said("config.wrong-setting", ("optim_args",), values)
 
 
 def _is(value: Value, kind: str) -> bool:
     if kind == "flag" or isinstance(value, bool):
         return kind == "flag" and isinstance(value, bool)
-    return isinstance(value, int) or (kind == "number" and isinstance(value, float))
+    if not isinstance(value, int if kind == "whole" else (int, float)):
+        return False
+    return value >= 1 if kind == "whole" else value > 0 if kind == "positive" else True
 
 
 def _unread(run: Run, optimizer: Optimizer) -> Iterator[Said]:
@@ -114,27 +109,20 @@ def _unread(run: Run, optimizer: Optimizer) -> Iterator[Said]:
         if not optimizer.facts.projects:
             yield unused("optim_target_modules", "optim", optimizer.optim)
         other = "apollo_target" if kind == "apollo_adamw" else "galore_target"
-        if optimizer.facts.projects and run.value(other) != ("all",):
+        if optimizer.facts.projects and changed(run, other):
             values = {"first": "optim_target_modules", "second": other}
             yield Said("config.two-optimizers", ("optim_target_modules", other), values)
     for key in ("adam_beta1", "adam_beta2", "adam_epsilon"):
-        if key not in optimizer.facts.reads and getattr(optimizer, key) != type(optimizer).model_fields[key].default:
+        if key not in optimizer.facts.reads and changed(run, key):
             yield unused(key, "optim", kind)
-    for switch, keys in DISPLACED.items():
-        if not kind.startswith(switch.removeprefix("use_")):
-            for key in keys:
-                if run.value(key) != _default(run, key):
-                    yield unused(key, "optim", kind)
+    for reader, keys in READ_BY.items():
+        other_mode = reader.startswith("badam_") and kind.startswith("badam_")
+        by = ("badam_mode", optimizer.badam.badam_mode) if other_mode else ("optim", kind)
+        yield from (unused(key, *by) for key in keys if not kind.startswith(reader) and changed(run, key))
     for name, ending in OF_ARGS.items():
         key = f"{kind.split('_')[0]}_{ending}"
-        if optimizer.facts.projects and name in optimizer.args and run.value(key) != _default(run, key):
+        if optimizer.facts.projects and name in optimizer.args and changed(run, key):
             yield Said("config.two-optimizers", ("optim_args", key), {"first": f"optim_args: {name}", "second": key})
-
-
-def _default(run: Run, key: str) -> object:
-    from llama_factory.config.keys import leaves
-
-    return leaves(type(run))[key].default
 
 
 def schedule_fits(run: Run) -> Iterator[Said]:
@@ -182,7 +170,3 @@ def _limits(run: Run, name: str, kwargs: Mapping[str, Value]) -> Iterator[Said]:
             about = ("lr_scheduler_kwargs", "lr_scheduler_type", "learning_rate")
             values = {"name": setting, "found": f"{floor:g}", "rate": f"{rate:g}", "schedule": name}
             yield Said("config.floor-above-rate", about, values)
-
-
-def unused(key: str, by: str, value: object) -> Said:
-    return Said("config.unused-key", (key, by), {"key": key, "other": f"{by}: {value}"}, severity="note")

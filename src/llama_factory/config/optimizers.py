@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["number", "whole", "flag"]
+Kind = Literal["number", "positive", "whole", "flag"]
+
+KINDS: Mapping[Kind, str] = {"number": "float", "positive": "float > 0", "whole": "int >= 1", "flag": "true | false"}
+"""How a letter says what a setting must be."""
 
 ADAM = frozenset({"adam_beta1", "adam_beta2", "adam_epsilon"})
 
@@ -23,8 +26,8 @@ class Facts:
 
     rates: the usual learning rates are AdamW's times these (lowest, highest). reads: which of the adam_* keys it knows.
     betas: its own where the file gives none. args: what `optim_args` may set. projects: works in a low rank.
-    cuda: its kernels are for a GPU only. averages: the weights to use are not those that are being trained.
-    rests: so many of its first updates may move nothing, by its formula.
+    averages: the weights to use are not those that are being trained. rests: so many of its first updates may move
+    nothing, by its formula.
     """
 
     state: float
@@ -34,13 +37,12 @@ class Facts:
     betas: tuple[float, float] = (0.9, 0.999)
     args: Mapping[str, Kind] = field(default_factory=dict)
     projects: bool = False
-    cuda: bool = False
     averages: bool = False
     rests: int = 0
 
 
 _BETAS = ADAM - {"adam_epsilon"}
-_LOW_RANK: Mapping[str, Kind] = {"rank": "whole", "update_proj_gap": "whole", "scale": "number"}
+_LOW_RANK: Mapping[str, Kind] = {"rank": "whole", "update_proj_gap": "whole", "scale": "positive"}
 _BNB = "bitsandbytes"
 
 OPTIMIZERS: Mapping[str, Facts] = {

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from numbers import Real
 from typing import TypeAlias
 
+from llama_factory.config.reading import Branch
 from llama_factory.config.values import Json, Plain, Reader, UnreadableError, as_bool, as_number, as_text, is_null
 
 Value: TypeAlias = "int | float | bool | str | None"
@@ -54,10 +55,10 @@ def _named(value: object) -> list[tuple[str, object]]:
         if not all(equals for _, equals, _ in parts):
             raise UnreadableError
         pairs = [(name.strip(), Plain(one)) for name, _, one in parts]
-    else:  # a mapping of a file, whose entries remember their lines
-        pairs = [(one.name, one.value) for one in getattr(value, "entries", ())]
-        if not pairs:
-            raise UnreadableError
+    elif isinstance(value, Branch):
+        pairs = [(one.name, one.value) for one in value.entries]
+    else:
+        raise UnreadableError
     if len({name for name, _ in pairs}) < len(pairs) or not all(name for name, _ in pairs):
         raise UnreadableError
     return pairs

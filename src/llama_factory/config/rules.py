@@ -13,8 +13,9 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from llama_factory.config.moving import Said, one_optimizer, optimizer_fits, schedule_fits, unused
+from llama_factory.config.moving import one_optimizer, optimizer_fits, schedule_fits
 from llama_factory.config.reading import raise_all
+from llama_factory.config.said import Said, changed, unused
 from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import InputError, LlamaFactoryError
 from llama_factory.records import Finding
@@ -96,7 +97,7 @@ def the_best_is_measured(run: Run) -> Iterator[Said]:
                 yield unused(key, "load_best_model_at_end", "false")
     if not best.early_stopping:
         for key in ("early_stopping_patience", "early_stopping_threshold"):
-            if getattr(best, key) != type(best).model_fields[key].default:
+            if changed(run, key):
                 yield unused(key, "early_stopping", "false")
 
 
@@ -127,7 +128,7 @@ def the_mixture_fits(run: Run) -> Iterator[Said]:
 def a_stream_is_read_as_it_comes(run: Run) -> Iterator[Said]:
     mixing, data = run.data.mixing, run.data
     if not mixing.streaming:
-        if mixing.buffer_size != type(mixing).model_fields["buffer_size"].default:
+        if changed(run, "buffer_size"):
             yield unused("buffer_size", "streaming", "false")
         return
     if run.training.max_steps <= 0:
@@ -177,24 +178,23 @@ def method_fits(run: Run) -> Iterator[Said]:
     if not method.adapts and run.model.adapter_name_or_path:
         keys = ("finetuning_type", "adapter_name_or_path")
         yield Said("config.adapter-without-lora", keys, {"found": kind})
-    if kind == "freeze" and method.freeze.freeze_trainable_layers == 0 and not method.freeze.freeze_extra_modules:
+    freeze, oft = method.freeze, method.oft
+    new_blocks = freeze.use_llama_pro and freeze.llama_pro_blocks
+    if kind == "freeze" and not (freeze.freeze_trainable_layers or freeze.freeze_extra_modules or new_blocks):
         needed = ("finetuning_type", "freeze_trainable_layers", "freeze_extra_modules")
         yield Said("config.nothing-learns", needed, {})
-    if method.oft.oft_rank and method.oft.oft_block_size not in (0, 32):
-        values = {"rank": method.oft.oft_rank, "block": method.oft.oft_block_size}
+    if kind == "oft" and oft.oft_rank and oft.oft_block_size not in (0, 32):
+        values = {"rank": oft.oft_rank, "block": oft.oft_block_size}
         yield Said("config.two-block-sizes", ("oft_rank", "oft_block_size"), values)
-    if not method.oft.oft_rank and not method.oft.oft_block_size:
+    if kind == "oft" and not oft.oft_rank and not oft.oft_block_size:
         yield Said("config.no-block-size", ("oft_rank", "oft_block_size"), {})
     for section in dict.fromkeys(method.sections.values()):
         if section != method.chosen:
-            for key, info in type(section).model_fields.items():
-                if getattr(section, key) != info.default:
-                    yield unused(key, "finetuning_type", kind)
+            yield from (unused(key, "finetuning_type", kind) for key in type(section).model_fields if changed(run, key))
 
 
 def learned_prompts_fit(run: Run) -> Iterator[Said]:
-    method, prompts = run.method, run.method.prompts
-    kind = method.finetuning_type
+    kind, prompts = run.method.finetuning_type, run.method.prompts
     if kind not in PROMPTS:
         return
     if kind == "prefix_tuning" and run.training.gradient_checkpointing:
@@ -206,32 +206,45 @@ def learned_prompts_fit(run: Run) -> Iterator[Said]:
         "prefix_projection": kind == "prefix_tuning",
     }
     for key, used in uses.items():
-        if not used and getattr(prompts, key) != type(prompts).model_fields[key].default:
+        if not used and changed(run, key):
             yield unused(key, "finetuning_type", kind)
 
 
 def lora_fits(run: Run) -> Iterator[Said]:
-    lora = run.method.lora
-    if run.method.finetuning_type != "lora":
+    lora, kind, adapters = run.method.lora, run.method.finetuning_type, run.model.adapter_name_or_path
+    if kind != "lora":
+        if lora.create_new_adapter and adapters and run.method.adapts:
+            values = {"key": f"finetuning_type: {kind}"}
+            yield Said("config.new-adapter-must-add", ("create_new_adapter", "finetuning_type"), values)
         return
-    adapters = run.model.adapter_name_or_path
     if lora.pissa_init:
         for key in ("use_dora", "use_rslora"):
             if getattr(lora, key):
                 yield Said("config.pissa-alone", ("pissa_init", key), {"key": key})
-    elif lora.pissa_iter != type(lora).model_fields["pissa_iter"].default:
+    elif changed(run, "pissa_iter"):
         yield unused("pissa_iter", "pissa_init", "false")
     if lora.create_new_adapter and not adapters:
         yield unused("create_new_adapter", "adapter_name_or_path", "null")
     elif lora.create_new_adapter and (lora.use_dora or lora.additional_target):
         key = "use_dora" if lora.use_dora else "additional_target"
         yield Said("config.new-adapter-must-add", ("create_new_adapter", key), {"key": key})
-    default = type(lora).model_fields["loraplus_lr_embedding"].default
-    if lora.loraplus_lr_embedding != default:
+    if changed(run, "loraplus_lr_embedding"):
         if lora.loraplus_lr_ratio is None:
             yield unused("loraplus_lr_embedding", "loraplus_lr_ratio", "null")
         elif lora.lora_target == ("all",):
             yield unused("loraplus_lr_embedding", "lora_target", "all")
+
+
+def kept_layers_stay_the_same(run: Run) -> Iterator[Said]:
+    """What shows here; whether other layers give the same in every epoch is asked of the model itself."""
+    kind, noise = run.method.finetuning_type, run.training.noise.neftune_noise_alpha
+    if run.model.cache_frozen_layers == "true":
+        if kind == "full" or kind in PROMPTS:
+            values = {"key": "finetuning_type", "found": kind}
+            yield Said("config.nothing-to-keep", ("cache_frozen_layers", "finetuning_type"), values)
+        if noise:
+            values = {"key": "neftune_noise_alpha", "found": f"{noise:g}"}
+            yield Said("config.nothing-to-keep", ("cache_frozen_layers", "neftune_noise_alpha"), values)
 
 
 def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
@@ -239,7 +252,7 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
     bits, method = keys.quantization_bit, keys.quantization_method
     if bits is None:
         for key in ("quantization_method", "quantization_type", "double_quantization"):
-            if getattr(keys, key) != type(keys).model_fields[key].default:
+            if changed(run, key):
                 yield unused(key, "quantization_bit", "null")
         return
     if kind != "lora":
@@ -251,7 +264,7 @@ def quantised_weights_stay_frozen(run: Run) -> Iterator[Said]:
     other = {"quantization_bit": bits} if bits != 4 else {"quantization_method": method} if method == "hqq" else {}
     for key in ("quantization_type", "double_quantization"):
         for by, value in other.items():
-            if getattr(keys, key) != type(keys).model_fields[key].default:
+            if changed(run, key):
                 yield unused(key, by, value)
 
 
@@ -262,7 +275,7 @@ def one_loss(run: Run) -> Iterator[Said]:
         asked = tuple(keys.get(kind, "label_smoothing_factor") for kind in loss.kinds)
         yield Said("config.two-losses", asked, {"found": ", ".join(asked)})
     for key, by in (("eaft_alpha", "use_eaft_loss"), ("asft_alpha", "use_asft_loss")):
-        if getattr(loss, key) != type(loss).model_fields[key].default and not getattr(loss, by):
+        if changed(run, key) and not run.value(by):
             yield unused(key, by, "false")
 
 
@@ -331,6 +344,7 @@ RULES: tuple[Rule, ...] = (
     method_fits,
     learned_prompts_fit,
     lora_fits,
+    kept_layers_stay_the_same,
     quantised_weights_stay_frozen,
     one_loss,
     new_blocks_are_asked_for_whole,

@@ -199,14 +199,13 @@ def setup_of(
 def _state(run: Run, shape: ModelShape) -> float:
     """Bytes that the optimiser keeps for a trained number, on average over what is trained."""
     optimizer, lora = run.training.optimizer, run.method.lora
-    rank = optimizer.apollo.apollo_rank if optimizer.kind == "apollo_adamw" else optimizer.galore.galore_rank
     sizes: list[tuple[int, int]] = []
     for layer in shape.layers:
         for one in layer.linears:
             whole = (one.outputs, one.inputs)
             halves = [(lora.lora_rank, one.inputs), (one.outputs, lora.lora_rank)]
             sizes += halves if run.method.finetuning_type == "lora" else [whole]
-    kept = sum(state_bytes(optimizer.kind, size, rank=rank) for size in sizes)
+    kept = sum(state_bytes(optimizer.kind, size, rank=optimizer.rank) for size in sizes)
     return kept / sum(rows * columns for rows, columns in sizes)
 
 

@@ -26,14 +26,14 @@ def require_pages(run: Run, device: str) -> None:
 def low_rank(optimizer: Optimizer) -> LowRank:
     """The keys of GaLore or APOLLO, and `optim_args` over them."""
     galore, apollo, args = optimizer.galore, optimizer.apollo, optimizer.args
-    rank, interval, scale = galore.galore_rank, galore.galore_update_interval, galore.galore_scale
+    interval, scale = galore.galore_update_interval, galore.galore_scale
     proj_type: str = galore.galore_proj_type
     if optimizer.kind == "apollo_adamw":
-        rank, interval, scale = apollo.apollo_rank, apollo.apollo_update_interval, apollo.apollo_scale
+        interval, scale = apollo.apollo_update_interval, apollo.apollo_scale
         proj_type = apollo.apollo_proj_type
     return LowRank(
         targets=optimizer.targets,
-        rank=int(args.get("rank") or rank),
+        rank=optimizer.rank,
         update_interval=int(args.get("update_proj_gap") or interval),
         scale=float(args.get("scale") or scale),
         proj_type=proj_type,

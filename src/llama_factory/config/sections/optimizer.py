@@ -130,3 +130,9 @@ class Optimizer(Section):
         if self.optim_target_modules:
             return self.optim_target_modules
         return self.apollo.apollo_target if self.kind == "apollo_adamw" else self.galore.galore_target
+
+    @property
+    def rank(self) -> int:
+        """Of the projection that GaLore or APOLLO makes."""
+        own = self.apollo.apollo_rank if self.kind == "apollo_adamw" else self.galore.galore_rank
+        return int(self.args.get("rank") or own)

@@ -11,6 +11,12 @@ LETTERS: dict[str, Letter] = {
         zh="要求保存 {type} 冻结层的输出，但没有这样的层。",
         zh_cure="这是我们的错误。请附上下方所列文件进行报告。",
     ),
+    "config.nothing-to-keep": Letter(
+        en="`cache_frozen_layers: true`, but with `{key}: {found}` no layer gives the same for a row in every epoch.",
+        en_cure="Leave out `cache_frozen_layers`, or change `{key}`; `finetuning_type: freeze` keeps layers the same.",
+        zh="设置了 `cache_frozen_layers: true`，但使用 `{key}: {found}` 时没有各轮输出不变的层。",
+        zh_cure="请去掉 `cache_frozen_layers`，或更改 `{key}`；`finetuning_type: freeze` 时有不变的层。",
+    ),
     "model.nothing-to-keep": Letter(
         en="`cache_frozen_layers: true`, but no first layers of this {found} give the same for a row in every epoch.",
         en_cure="They do with `finetuning_type: freeze` or with adapters in upper layers alone, as long as neither the "
