@@ -143,6 +143,10 @@ def test_keys_that_nothing_reads_are_said():
     assert unused(**VALID, warmup_ratio=0.1) == ["warmup_ratio"]
     assert unused(use_badam=True, badam_update_ratio=0.2, badam_switch_interval=9) == ["badam_update_ratio"]
     assert unused(use_badam=True, badam_start_block=3, badam_switch_mode="random") == ["badam_start_block"]
+    head = {"finetuning_type": "freeze", "freeze_extra_modules": "lm_head"}
+    assert unused(**head, use_badam=True) == ["freeze_extra_modules"]
+    assert unused(**head, use_badam=True, badam_mode="ratio") == ["freeze_extra_modules"]
+    assert unused(**head, use_muon=True) == []
     shares = {"use_badam": True, "badam_mode": "ratio", "badam_mask_mode": "scatter"}
     assert unused(**shares, badam_switch_mode="fixed", badam_verbose=1) == ["badam_switch_mode", "badam_verbose"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from llama_factory.config.optimizers import KINDS
+from llama_factory.config.optimizers import KINDS, RESTING
 from llama_factory.config.pairs import Value
 from llama_factory.config.said import Said, changed, unused
 from llama_factory.config.schedules import Shape
@@ -82,6 +82,9 @@ def optimizer_fits(run: Run) -> Iterator[Said]:
         yield Said("config.badam-fixed-where", ("badam_switch_mode", "badam_start_block"), {})
     if kind == "badam_layer" and badam.badam_switch_mode == "random" and badam.badam_start_block is not None:
         yield unused("badam_start_block", "badam_switch_mode", "random")
+    extra = method.freeze.freeze_extra_modules if method.finetuning_type == "freeze" else ()
+    if extra and (kind == "badam_layer" or (kind == "badam_ratio" and any(map(RESTING.search, extra)))):
+        yield unused("freeze_extra_modules", "optim", kind)
 
 
 def _args(optimizer: Optimizer) -> Iterator[Said]:

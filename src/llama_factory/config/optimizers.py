@@ -8,6 +8,7 @@ What it deliberately does not do: import torch or a package, or know a parameter
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -159,6 +160,9 @@ REFUSED: Mapping[str, str] = {
     "stable_adamw": "config.optimizer-gone",
 }
 """Names that are known and cannot be had, with the letter that says why and what can."""
+
+RESTING = re.compile("embed|wte|lm_head")
+"""Names of what BAdam never trains, as its package has it; with `badam_layer` nothing outside the layers learns."""
 
 MODULES: Mapping[str, str] = {
     "adam-mini": "adam_mini", "apollo-torch": "apollo_torch", "badam": "badam", "bitsandbytes": "bitsandbytes",

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from llama_factory.config.optimizers import RESTING
 from llama_factory.errors import InputError
 from llama_factory.records import Finding
 from llama_factory.trainer.optimizers.engine import Engine
@@ -170,7 +171,7 @@ class RatioBlocks(Engine):
         from badam import BlockOptimizerRatio
 
         plan, how = asked.plan, asked.plan.blocks
-        trained, resting = asked.split(name for name in asked.values if not re.search("embed|wte|lm_head", name))
+        trained, resting = asked.split(name for name in asked.values if not RESTING.search(name))
         if not trained:
             raise InputError("trainer.no-blocks", block=0, count=0)
         parameters = dict(asked.module.named_parameters())
