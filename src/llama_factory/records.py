@@ -9,7 +9,7 @@ Axes in names: `T` tokens laid end to end, `R` rows (documents).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -170,12 +170,27 @@ class Batch:
     def lengths_R(self) -> NDArray[np.int64]:
         return self.offsets[1:] - self.offsets[:-1]
 
+    def part(self, rows: slice) -> Batch:
+        """Some rows that lie one after the other, without `extras`: views, nothing is copied but the offsets."""
+        start, stop = int(self.offsets[rows.start]), int(self.offsets[rows.stop])
+        offsets = self.offsets[rows.start : rows.stop + 1] - start
+        return Batch(self.ids_T[start:stop], self.weight_T[start:stop], offsets, self.rows[rows])
+
     def rows_alone(self) -> Iterator[Batch]:
         """Each row in a batch of its own, without `extras`."""
-        import numpy as np
+        return (self.part(slice(row, row + 1)) for row in range(self.rows.size))
 
-        for start, end, row in zip(self.offsets[:-1], self.offsets[1:], self.rows, strict=True):
-            yield Batch(self.ids_T[start:end], self.weight_T[start:end], np.array([0, end - start]), np.array([row]))
+
+def within(lengths_R: Sequence[int], budget: int) -> Iterator[slice]:
+    """Rows in their order, in groups of at most `budget` tokens; a longer row stands alone."""
+    first, tokens = 0, 0
+    for row, length in enumerate(lengths_R):
+        if row > first and tokens + length > budget:
+            yield slice(first, row)
+            first, tokens = row, 0
+        tokens += length
+    if lengths_R:
+        yield slice(first, len(lengths_R))
 
 
 @dataclass(frozen=True, slots=True)

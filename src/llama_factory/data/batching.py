@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from llama_factory.data.store import TokenStore
 from llama_factory.errors import InputError
-from llama_factory.records import Batch, Origin, Step
+from llama_factory.records import Batch, Origin, Step, within
 
 if TYPE_CHECKING:
     from llama_factory.data.packing import Packs
@@ -176,17 +176,8 @@ def permutation(size: int, *seed: int) -> NDArray[np.int64]:
 def cut(rows: NDArray[np.int64], length_R: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
     """Groups of rows with at most `budget` tokens, longest first; a longer row stands alone."""
     by_length = np.lexsort((rows, -length_R))
-    group: list[int] = []
-    tokens = 0
-    for at in by_length.tolist():
-        length = int(length_R[at])
-        if group and tokens + length > budget:
-            yield rows[group]
-            group, tokens = [], 0
-        group.append(at)
-        tokens += length
-    if group:
-        yield rows[group]
+    for group in within(length_R[by_length].tolist(), budget):
+        yield rows[by_length[group]]
 
 
 def lay_out(store: TokenStore, rows: NDArray[np.int64]) -> Batch:

@@ -11,9 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import numpy as np
-
-from llama_factory.records import Batch, Step
+from llama_factory.records import Batch, Step, within
 
 
 class OutOfRoom(Exception):
@@ -49,23 +47,5 @@ class Room:
 
 def _parts(batch: Batch, limit: int) -> Iterator[Batch]:
     if batch.extras:
-        yield batch
-        return
-    first, tokens = 0, 0
-    for row, length in enumerate(batch.lengths_R.tolist()):
-        if row > first and tokens + length > limit:
-            yield _rows(batch, first, row)
-            first, tokens = row, 0
-        tokens += length
-    yield _rows(batch, first, int(batch.rows.size))
-
-
-def _rows(batch: Batch, first: int, end: int) -> Batch:
-    """Rows `first` to `end` of a batch: views, nothing is copied but the offsets."""
-    start, stop = int(batch.offsets[first]), int(batch.offsets[end])
-    return Batch(
-        batch.ids_T[start:stop],
-        batch.weight_T[start:stop],
-        np.asarray(batch.offsets[first : end + 1] - start, dtype=np.int64),
-        batch.rows[first:end],
-    )
+        return iter([batch])
+    return (batch.part(rows) for rows in within(batch.lengths_R.tolist(), limit))
