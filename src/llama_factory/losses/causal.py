@@ -6,10 +6,9 @@ supervised was decided by the renderer; which log-probabilities they got, by the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from llama_factory.losses.term import Term
+from llama_factory.losses.term import Term, weighed
 
 
 def token_nll(logprob_S: Tensor, weight_S: Tensor, *, weight: float = 1.0) -> Term:
@@ -22,7 +21,4 @@ def token_nll(logprob_S: Tensor, weight_S: Tensor, *, weight: float = 1.0) -> Te
     logprob_S: float32, log p of each supervised token given the tokens before it in its row.
     weight_S: float32, same length; how much each counts. weight: the factor of the whole term.
     """
-    if logprob_S.shape != weight_S.shape:
-        raise ValueError(f"logprob_S has shape {tuple(logprob_S.shape)}, weight_S {tuple(weight_S.shape)}")
-    total = -(logprob_S.float() * weight_S).sum()
-    return Term(sum=total, count=float(weight_S.sum(dtype=torch.float64)), weight=weight)
+    return weighed(-logprob_S, weight_S, weight=weight)

@@ -6,10 +6,9 @@ sum_s w_s, so that each is right under accumulation. p_s = p(x_s | x_<s); sg() l
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from llama_factory.losses.term import Term
+from llama_factory.losses.term import Term, weighed
 
 
 def dft(logprob_S: Tensor, weight_S: Tensor) -> Term:
@@ -17,7 +16,7 @@ def dft(logprob_S: Tensor, weight_S: Tensor) -> Term:
 
     logprob_S: float32, log p of each supervised token. weight_S: how much each counts.
     """
-    return _term(-logprob_S.detach().exp() * logprob_S, weight_S)
+    return weighed(-logprob_S.detach().exp() * logprob_S, weight_S)
 
 
 def eaft(logprob_S: Tensor, entropy_S: Tensor, weight_S: Tensor, *, alpha: float) -> Term:
@@ -25,7 +24,7 @@ def eaft(logprob_S: Tensor, entropy_S: Tensor, weight_S: Tensor, *, alpha: float
 
     entropy_S: of the likeliest tokens at each place, between 0 (certain) and 1: see `model.measures`.
     """
-    return _term(-entropy_S.detach().pow(alpha) * logprob_S, weight_S)
+    return weighed(-entropy_S.detach().pow(alpha) * logprob_S, weight_S)
 
 
 def asft(logprob_S: Tensor, divergence_S: Tensor, weight_S: Tensor, *, alpha: float) -> Term:
@@ -33,7 +32,7 @@ def asft(logprob_S: Tensor, divergence_S: Tensor, weight_S: Tensor, *, alpha: fl
 
     divergence_S: KL(base || policy) in nats over the whole vocabulary, at each place.
     """
-    return _term(-logprob_S.detach().exp() * logprob_S + alpha * divergence_S, weight_S)
+    return weighed(-logprob_S.detach().exp() * logprob_S + alpha * divergence_S, weight_S)
 
 
 def smoothed(logprob_S: Tensor, mean_S: Tensor, weight_S: Tensor, *, factor: float) -> Term:
@@ -42,10 +41,4 @@ def smoothed(logprob_S: Tensor, mean_S: Tensor, weight_S: Tensor, *, factor: flo
     sum = - sum_s w_s ((1 - factor) log p_s + factor / V sum_v log p_v), what
     `torch.nn.functional.cross_entropy(..., label_smoothing=factor)` gives. mean_S: the mean of log p_v.
     """
-    return _term(-(1 - factor) * logprob_S - factor * mean_S, weight_S)
-
-
-def _term(loss_S: Tensor, weight_S: Tensor) -> Term:
-    if loss_S.shape != weight_S.shape:
-        raise ValueError(f"the losses have shape {tuple(loss_S.shape)}, weight_S {tuple(weight_S.shape)}")
-    return Term(sum=(loss_S.float() * weight_S).sum(), count=float(weight_S.sum(dtype=torch.float64)))
+    return weighed(-(1 - factor) * logprob_S - factor * mean_S, weight_S)

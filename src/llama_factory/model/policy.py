@@ -366,9 +366,9 @@ class Policy:
 
     def _plain_logits(self, batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
         """Of every row that has supervised tokens: the logits at these, and the tokens."""
-        for start, end in zip(batch.offsets[:-1], batch.offsets[1:], strict=True):
-            ids_T = torch.from_numpy(batch.ids_T[start:end].astype("int64")).to(self.device)
-            index = torch.from_numpy(batch.weight_T[start:end].nonzero()[0]).to(self.device)
+        for row in batch.rows_alone():
+            ids_T = torch.from_numpy(row.ids_T.astype("int64")).to(self.device)
+            index = torch.from_numpy(row.weight_T.nonzero()[0]).to(self.device)
             if index.numel():
                 also = {name: torch.zeros_like(ids_T[None]) for name in self._proof.inputs}
                 logits_TV = self.module(input_ids=ids_T[None], use_cache=False, **also).logits[0, -len(ids_T) :]

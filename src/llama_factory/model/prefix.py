@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from llama_factory.errors import OurFault
 from llama_factory.model.layouts import Layout, Supervised, hidden_states
-from llama_factory.model.swap import ROUNDING, bare
+from llama_factory.model.swap import bare, same_but_for_rounding
 
 PROBE = 3
 """Tokens of the row that `below` asks with."""
@@ -251,5 +251,4 @@ def _the_same_whenever(found: FrozenLayers, device: torch.device) -> bool:
     with torch.no_grad():
         whole_TD = hidden_states(found.layout, found.backbone, row, found.also)
         entered_TD = hidden_states(found.layout, *found.enter(row), found.also)
-    largest = float(whole_TD.abs().max())
-    return float((whole_TD - entered_TD).abs().max()) <= ROUNDING[whole_TD.dtype] * largest
+    return same_but_for_rounding(whole_TD, entered_TD)

@@ -58,7 +58,10 @@ def _same_numbers(theirs: nn.Module, ours: nn.Module, weight: Tensor) -> bool:
             results.append((y.detach(), *torch.autograd.grad(y, leaf, dy)))
         except (TypeError, RuntimeError):  # it takes more than one tensor, or another shape
             return False
-    return all(
-        one.dtype == other.dtype and float((one - other).abs().max()) <= ROUNDING[one.dtype] * float(one.abs().max())
-        for one, other in zip(*results, strict=True)
-    )
+    return all(same_but_for_rounding(one, other) for one, other in zip(*results, strict=True))
+
+
+def same_but_for_rounding(one: Tensor, other: Tensor) -> bool:
+    """`other` is what `one` is, within ROUNDING of the largest value in `one`."""
+    allowed = ROUNDING[one.dtype] * float(one.abs().max())
+    return one.dtype == other.dtype and float((one - other).abs().max()) <= allowed
