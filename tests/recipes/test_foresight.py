@@ -80,7 +80,7 @@ def test_a_model_of_an_unknown_type_is_trained_without_a_plan(
     said: list[str] = []
     outcome = recipes.train(a_run(tiny_model, rows, tmp_path), say=said.append)
     assert outcome.foreseen is None
-    assert any(line.startswith("") and "no plan without knowing" in line for line in said)
+    assert any("no plan without knowing" in line for line in said)
 
 
 @pytest.mark.parametrize(

@@ -9,30 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainer_toys import ToyPolicy, ToySource, objective, toy_checkpoints, toy_plan, toy_rows, toy_source
+from trainer_toys import Ears, ToyPolicy, ToySource, objective, toy_checkpoints, toy_plan, toy_rows, toy_source
 
 from llama_factory.errors import DivergedError
 from llama_factory.losses import Term
-from llama_factory.records import Batch, Finding, Step
-from llama_factory.trainer import FitResult, Progress, fit
-from llama_factory.trainer.observers import Quiet
+from llama_factory.records import Batch, Step
+from llama_factory.trainer import FitResult, fit
 from llama_factory.trainer.optimizers import Optimizer
 
 FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors")
 BAD_ROW = 11
 Objective = Callable[[ToyPolicy, Batch], Mapping[str, Term]]
-
-
-class Ears(Quiet):
-    def __init__(self) -> None:
-        self.found: list[Finding] = []
-        self.losses: list[float] = []
-
-    def noticed(self, finding: Finding) -> None:
-        self.found.append(finding)
-
-    def stepped(self, progress: Progress) -> None:
-        self.losses.append(progress.loss)
 
 
 class Gaps(ToySource):
@@ -90,8 +77,8 @@ def test_a_run_that_skips_is_the_run_that_never_had_those_batches(given: Objecti
     expected, calm = run(objective, Gaps(toy_rows()), dtype=dtype)
     skipped = [one for one in ears.found if one.id == "trainer.batch-skipped"]
     assert len(skipped) == 5, "forty updates of nine an epoch"
-    assert (found.step, len(ears.losses)) == (40, 40)
-    assert ears.losses == calm.losses
+    assert (found.step, len(ears.steps)) == (40, 40)
+    assert [one.loss for one in ears.steps] == [one.loss for one in calm.steps]
     assert all(torch.equal(value, expected.masters[name]) for name, value in found.masters.items())
     assert all(f"rows.jsonl:{BAD_ROW}" in one.values["rows"] for one in skipped)
     assert [one.values["number"] for one in skipped] == [1, 2, 3, 4, 5]
@@ -117,18 +104,17 @@ def test_one_more_than_allowed_ends_the_run_before_its_update_with_the_state_sav
 
 def test_a_resume_between_two_skips_gives_the_same_bytes(tmp_path: Path) -> None:
     whole, half = toy_checkpoints(tmp_path / "whole"), toy_checkpoints(tmp_path / "half")
-    run(bad_loss, toy_source(), checkpoints=whole, skip_bad_batch=9, save_steps=20)
-    run(bad_loss, toy_source(), checkpoints=half, skip_bad_batch=9, save_steps=20, max_steps=20)
-    run(bad_loss, toy_source(), checkpoints=toy_checkpoints(tmp_path / "half", resume=True), skip_bad_batch=9,
-        save_steps=20)  # fmt: skip
-    alone = toy_checkpoints(tmp_path / "alone")
-    run(bad_loss, toy_source(), checkpoints=alone, skip_bad_batch=9, save_steps=20)
-    assert [(alone.at(40) / name).read_bytes() for name in FILES] == [
-        (whole.at(40) / name).read_bytes() for name in FILES
-    ]
-    state = json.loads((half.at(40) / "trainer_state.json").read_text())
-    assert state["health"]["skipped"] == 5
-    assert state["source"] == json.loads((whole.at(40) / "trainer_state.json").read_text())["source"]
+    given = {"skip_bad_batch": 9, "save_steps": 20, "lr_scheduler_type": "constant"}
+    run(bad_loss, toy_source(), checkpoints=whole, **given)
+    run(bad_loss, toy_source(), checkpoints=half, max_steps=20, **given)
+    found, ears = run(bad_loss, toy_source(), checkpoints=half, **given)
+    assert found.first_step == 20
+    assert [one.values["number"] for one in ears.found if one.id == "trainer.batch-skipped"] == [4, 5]
+    for name in FILES:
+        assert (half.at(40) / name).read_bytes() == (whole.at(40) / name).read_bytes(), name
+    states = [json.loads((kept.at(40) / "trainer_state.json").read_text()) for kept in (half, whole)]
+    assert [one["health"]["skipped"] for one in states] == [5, 5]
+    assert states[0]["source"] == states[1]["source"]
 
 
 @pytest.mark.parametrize("given", [bad_loss, bad_gradient])

@@ -12,14 +12,13 @@ import numpy as np
 import pytest
 import torch
 from trainer_told import progress
-from trainer_toys import ToyPolicy, objective, toy_plan, toy_source
+from trainer_toys import Ears, ToyPolicy, objective, toy_plan, toy_source
 
 from llama_factory.errors import one_line
 from llama_factory.machine import Usage
 from llama_factory.records import Finding
 from llama_factory.trainer import Evaluation, FitPlan, Progress, fit
 from llama_factory.trainer.health import Health
-from llama_factory.trainer.observers import Quiet
 
 
 def line(step: int, loss: float = 2.0, usage: Usage | None = None, seconds: float | None = None) -> Progress:
@@ -159,18 +158,6 @@ def test_validation_that_rises_while_training_falls_is_overfitting() -> None:
 )
 def test_less_than_that_is_not(losses: list[tuple[float, float]]) -> None:
     assert judged(health(), losses) == []
-
-
-class Ears(Quiet):
-    def __init__(self) -> None:
-        self.lines: list[Progress] = []
-        self.found: list[Finding] = []
-
-    def logged(self, progress: Progress) -> None:
-        self.lines.append(progress)
-
-    def noticed(self, finding: Finding) -> None:
-        self.found.append(finding)
 
 
 def test_the_loop_measures_and_passes_it_on() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console as Terminal
 from trainer_told import evaluation, progress, start, tell
-from trainer_toys import ToyPolicy, objective, toy_plan, toy_source
+from trainer_toys import Ears, ToyPolicy, objective, toy_plan, toy_source
 
 from llama_factory.errors import Language
 from llama_factory.records import Finding
@@ -194,18 +194,6 @@ class Broken(Quiet):
             raise OSError(28, "No space left on device")
 
 
-class Ears(Quiet):
-    def __init__(self) -> None:
-        self.findings: list[Finding] = []
-        self.steps = 0
-
-    def stepped(self, progress: Progress) -> None:
-        self.steps += 1
-
-    def noticed(self, finding: Finding) -> None:
-        self.findings.append(finding)
-
-
 def test_observers_that_fail_are_named_once_and_training_goes_on(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     ears, broken = Ears(), Broken(2)
@@ -218,11 +206,11 @@ def test_observers_that_fail_are_named_once_and_training_goes_on(tmp_path: Path)
         ears,
     ]
     result = fit(ToyPolicy(), toy_source(), objective, toy_plan(max_steps=9, logging_steps=2), observers=observers)
-    assert result.step == ears.steps == 9
+    assert result.step == len(ears.steps) == 9
     assert broken.calls == 3
-    named = [finding.values["name"] for finding in ears.findings]
+    named = [finding.values["name"] for finding in ears.found]
     assert sorted(named) == ["Broken", "Console", "JsonLines", "TensorBoard"]
-    assert {finding.id for finding in ears.findings} == {"trainer.observer-failed"}
+    assert {finding.id for finding in ears.found} == {"trainer.observer-failed"}
 
 
 def test_the_last_observer_that_fails_is_named_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainer_toys import ToyPolicy, objective, toy_checkpoints, toy_plan, toy_source
+from trainer_toys import Ears, ToyPolicy, objective, toy_checkpoints, toy_plan, toy_source
 
 from llama_factory.errors import MachineError
 from llama_factory.losses import Term
-from llama_factory.records import Batch, Finding, Step
-from llama_factory.trainer import FitResult, Progress, fit
-from llama_factory.trainer.observers import Quiet
+from llama_factory.records import Batch, Step
+from llama_factory.trainer import FitResult, fit
 from llama_factory.trainer.room import Room
 
 FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors", "trainer_state.json")
@@ -29,18 +28,6 @@ ERRORS = {
     "on a GPU": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     "in Python": MemoryError(),
 }
-
-
-class Ears(Quiet):
-    def __init__(self) -> None:
-        self.found: list[Finding] = []
-        self.told: list[Progress] = []
-
-    def noticed(self, finding: Finding) -> None:
-        self.found.append(finding)
-
-    def stepped(self, progress: Progress) -> None:
-        self.told.append(progress)
 
 
 class SmallMemory:
@@ -102,10 +89,10 @@ def test_the_run_is_the_one_that_always_fitted(name: str, backward: bool, dtype:
     expected, calm = run(objective, dtype=dtype, max_steps=15)
     assert small.failed >= 1
     exact = dtype == torch.float32
-    assert [one.loss for one in ears.told] == pytest.approx(
-        [one.loss for one in calm.told], rel=1e-5 if exact else 2e-2
+    assert [one.loss for one in ears.steps] == pytest.approx(
+        [one.loss for one in calm.steps], rel=1e-5 if exact else 2e-2
     )
-    assert ears.told[0].grad_norm == pytest.approx(calm.told[0].grad_norm, rel=1e-6 if exact else 2e-2)
+    assert ears.steps[0].grad_norm == pytest.approx(calm.steps[0].grad_norm, rel=1e-6 if exact else 2e-2)
     for key, value in found.masters.items():
         allowed = 1e-5 if exact else 5e-2
         assert (value - expected.masters[key]).norm() <= allowed * expected.masters[key].norm(), key
@@ -159,8 +146,8 @@ def test_dropout_draws_the_same_however_far_the_failed_forward_came(tmp_path: Pa
     alone, cut = toy_checkpoints(tmp_path / "alone"), toy_checkpoints(tmp_path / "cut")
     run(small(), dropout=0.3, checkpoints=alone, save_steps=5, max_steps=15, lr_scheduler_type="constant")
     run(small(), dropout=0.3, checkpoints=cut, save_steps=5, max_steps=10, lr_scheduler_type="constant")
-    told = run(small(), dropout=0.3, checkpoints=cut, save_steps=5, max_steps=15, lr_scheduler_type="constant")[1]
-    assert [one.id for one in told.found if "micro-batch" in one.id] == ["trainer.micro-batch-kept"]
+    _, ears = run(small(), dropout=0.3, checkpoints=cut, save_steps=5, max_steps=15, lr_scheduler_type="constant")
+    assert [one.id for one in ears.found if "micro-batch" in one.id] == ["trainer.micro-batch-kept"]
     for name in FILES[:3]:
         assert (alone.at(15) / name).read_bytes() == (cut.at(15) / name).read_bytes(), name
 

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from trainer_toys import ToyPolicy, ToySource, objective, toy_plan, toy_rows, toy_source
+from trainer_toys import Ears, ToyPolicy, ToySource, objective, toy_plan, toy_rows, toy_source
 
 from llama_factory.errors import DivergedError
 from llama_factory.losses import Term
-from llama_factory.records import Batch, Finding
-from llama_factory.trainer import Progress, fit
+from llama_factory.records import Batch
+from llama_factory.trainer import fit
 from llama_factory.trainer.health import SPIKES_NAMED, suspects
 from llama_factory.trainer.health.spikes import ENOUGH, Spike, Spikes
-from llama_factory.trainer.observers import Quiet
 
 STEPS = 600
 Course = list[tuple[float, float]]
@@ -111,18 +110,6 @@ def test_a_spike_says_what_was_usual() -> None:
     assert spikes.see(7.5, 1000.0) == Spike(7.5, 1.0)
 
 
-class Ears(Quiet):
-    def __init__(self) -> None:
-        self.found: list[Finding] = []
-        self.losses: list[float] = []
-
-    def noticed(self, finding: Finding) -> None:
-        self.found.append(finding)
-
-    def stepped(self, progress: Progress) -> None:
-        self.losses.append(progress.loss)
-
-
 def source(**changes: int) -> ToySource:
     """Rows of 400 tokens: the mean of a step is quiet."""
     rows = []
@@ -160,7 +147,7 @@ def test_the_rows_of_a_jump_are_named_first_the_one_that_lifted_it_most() -> Non
     values = ears.found[0].values
     assert values["step"] == 121
     assert values["rows"].startswith(f"rows.jsonl:{odd.row} (")
-    assert float(values["loss"]) == pytest.approx(ears.losses[120], abs=1e-4)
+    assert float(values["loss"]) == pytest.approx(ears.steps[120].loss, abs=1e-4)
 
 
 def test_the_second_look_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from llama_factory.losses import Term, token_nll
-from llama_factory.records import Batch, Step
-from llama_factory.trainer import Checkpoints, FitPlan
+from llama_factory.records import Batch, Finding, Step
+from llama_factory.trainer import Checkpoints, FitPlan, Progress
+from llama_factory.trainer.observers import Quiet
 
 VOCABULARY = 23
 
@@ -142,3 +143,21 @@ def toy_plan(**changes: object) -> FitPlan:
         "logging_steps": 7,
     }
     return FitPlan(**{**values, **changes})  # type: ignore[arg-type]
+
+
+class Ears(Quiet):
+    """Hears what a run tells: its steps, the lines of its log, and what was noticed."""
+
+    def __init__(self) -> None:
+        self.steps: list[Progress] = []
+        self.lines: list[Progress] = []
+        self.found: list[Finding] = []
+
+    def stepped(self, progress: Progress) -> None:
+        self.steps.append(progress)
+
+    def logged(self, progress: Progress) -> None:
+        self.lines.append(progress)
+
+    def noticed(self, finding: Finding) -> None:
+        self.found.append(finding)
