@@ -37,6 +37,8 @@ def test_importing_the_package_loads_nothing_but_the_package(tmp_path: Path) -> 
         ["list"],
         ["init"],
         ["env"],
+        ["plan", "--model", "smollm2-135m", "--memory", "16GB"],
+        ["plan", "--model", "qwen2.5-7b", "--gpu", "a100"],
     ],
     ids=" ".join,
 )
@@ -50,9 +52,16 @@ def test_a_light_room_loads_nothing_heavy(room: str, tmp_path: Path) -> None:
     assert not loaded_by(f"import llama_factory.{room}", tmp_path) & set(HEAVY)
 
 
-def test_a_configuration_is_checked_without_anything_heavy(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from pathlib import Path\nfrom llama_factory.config import load\nload(Path('run.yaml'), ['seed=1'])",
+        "from llama_factory.apps.cli import main\nassert main(['check', '--config-only', 'run.yaml']) == 0",
+    ],
+    ids=["in Python", "by the command"],
+)
+def test_a_configuration_is_checked_without_anything_heavy(code: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(
         "model_name_or_path: somewhere\nstage: sft\ndataset: identity\noutput_dir: out\n"
     )
-    code = "from pathlib import Path\nfrom llama_factory.config import load\nload(Path('run.yaml'), ['seed=1'])"
     assert not loaded_by(code, tmp_path) & set(HEAVY)
