@@ -96,8 +96,18 @@ def test_what_is_not_known_is_said() -> None:
         with pytest.raises(InputError) as missing:
             read_shape({name: value for name, value in SMALL.items() if name != key})
         assert missing.value.values["key"] == key
-    with pytest.raises(InputError, match="intermediate_size"):
-        read_shape({**SMALL, "intermediate_size": "20"})
+    experts = {**SMALL, "model_type": "qwen3_moe", "num_experts": 4, "num_experts_per_tok": 2}
+    assert read_shape({**experts, "mlp_only_layers": [1], "decoder_sparse_step": 1}).depth == 3
+    for said, key, value in (
+        (SMALL, "intermediate_size", "20"),
+        (SMALL, "num_attention_heads", 0),
+        (SMALL, "vocab_size", -1),
+        (experts, "mlp_only_layers", 1),
+        (experts, "decoder_sparse_step", 0),
+    ):
+        with pytest.raises(InputError) as wrong:
+            read_shape({**said, key: value})
+        assert (wrong.value.id, wrong.value.values["key"]) == ("planner.size-unknown", key)
 
 
 def test_a_model_that_also_sees_is_read_by_its_text_part() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from llama_factory.errors import InputError, nearest
 from llama_factory.records import LayerShape, LinearShape, ModelShape
@@ -158,7 +158,7 @@ class _Reader:
         if self.kind.startswith("deepseek"):
             self.key_width = self.number("qk_nope_head_dim", 128) + self.number("qk_rope_head_dim", 64)
             self.value_width = self.number("v_head_dim", 128)
-        self.inner = self.number("intermediate_size", self.number("n_inner", 4 * self.hidden), zero=True)
+        self.inner = self.number("intermediate_size", self.number("n_inner", 4 * self.hidden))
 
     def shape(self) -> ModelShape:
         vocab, hidden, family = self.size("vocab"), self.hidden, self.family
@@ -231,12 +231,14 @@ class _Reader:
         yield LinearShape(back, width, hidden, bias)
 
     def has_experts(self, layer: int) -> bool:
-        said = self.said
         if not self.expert_count():
             return False
-        if layer in said.get("mlp_only_layers", ()) or layer < said.get("first_k_dense_replace", 0):
+        dense = self.said.get("mlp_only_layers", ())
+        if not isinstance(dense, list | tuple):
+            self.refuse("mlp_only_layers", dense)
+        if layer in dense or layer < self.number("first_k_dense_replace", 0):
             return False
-        return (layer + 1) % self.number("decoder_sparse_step", 1) == 0
+        return (layer + 1) % self.number("decoder_sparse_step", 1, least=1) == 0
 
     def expert_count(self) -> int:
         for name in ("num_local_experts", "num_experts", "n_routed_experts"):
@@ -248,7 +250,7 @@ class _Reader:
         """A router, experts as one stack of matrices, and what every token takes beside those it is sent to."""
         count, hidden, kind = self.expert_count(), self.hidden, self.kind
         width = self.number("moe_intermediate_size", self.inner)
-        used = self.number("num_experts_per_tok", self.number("experts_per_token", 0), zero=True)
+        used = self.number("num_experts_per_tok", self.number("experts_per_token", 0))
         if not 0 < used <= count:
             self.refuse("num_experts_per_tok", self.said.get("num_experts_per_tok"))
         bias = kind == "gpt_oss"
@@ -280,16 +282,16 @@ class _Reader:
     def size(self, name: str, default: int | None = None) -> int:
         for key in NAMES[name]:
             if key in self.said:
-                return self.number(key, 0)
+                return self.number(key, 0, least=0 if default is not None else 1)
         if default is None:
             self.refuse(NAMES[name][0], None)
-        return default or 0
+        return default
 
-    def number(self, key: str, default: int, *, zero: bool = False) -> int:
+    def number(self, key: str, default: int, *, least: int = 0) -> int:
         value = self.said.get(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
             self.refuse(key, value)
         return int(value)
 
-    def refuse(self, key: str, value: object) -> None:
+    def refuse(self, key: str, value: object) -> NoReturn:
         raise InputError("planner.size-unknown", where=self.where, key=key, found="-" if value is None else value)

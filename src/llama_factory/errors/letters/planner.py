@@ -12,9 +12,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="已知类型：{known}。`check --step` 可对任何模型实测一步。",
     ),
     "planner.size-unknown": Letter(
-        en="expected a whole number for `{key}`, found {found}: without it no size is known.",
+        en="expected config.json to give `{key}` as a size, found {found}: nothing can be counted without it.",
         en_cure="Give the folder of a model whose config.json says it.",
-        zh="`{key}` 应为整数，当前为 {found}：缺少它就无法得知大小。",
+        zh="config.json 中的 `{key}` 应给出大小，当前为 {found}：缺少它就无法计算。",
         zh_cure="请使用 config.json 中写明此项的模型文件夹。",
     ),
     "planner.no-config": Letter(
