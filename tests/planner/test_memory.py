@@ -51,9 +51,15 @@ def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
     setup = Setup(lengths=(10,), rank=5)
     assert kept(small, setup) == 3 * 2 * lora
     assert kept(small, replace(setup, number=SINGLE, checkpointing=True)) == 4 * (3 * 10 * 8 + lora)
-    full = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 4 * 20) + softmax
+    full = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20) + softmax
     assert kept(small, replace(setup, method="full")) == 3 * 2 * full
     assert kept(small, replace(setup, method="freeze", layers=1)) == 2 * full
+    assert kept(small, replace(setup, method="freeze", layers=0)) == 0
+    library = full + 10 * 2 * 20  # silu and h of an MLP that is not in one piece, and two norms' copies in fp32
+    assert kept(small, replace(setup, method="full", fused=False)) == 3 * (2 * library + 4 * 10 * 2 * 8)
+    rotated = library + 10 * (3 * 8 + 8 + 2 * 8 + 20)  # of every adapted layer its rotated input
+    assert kept(small, replace(setup, method="oft")) == 3 * 2 * rotated
+    assert kept(small, replace(setup, bits=4)) == 3 * 2 * (lora + 10 * 2 * 20)
     assert scores(small, Setup(lengths=(10, 2000))) == softmax + 4 * 2000 * 512
 
 

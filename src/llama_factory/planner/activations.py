@@ -34,10 +34,10 @@ def kept(shape: ModelShape, setup: Setup) -> int:
     """
     running = running_layers(shape, setup)
     each = [_layer(shape, layer, setup) for layer in shape.layers for _ in range(layer.count)]
-    each = each[-running:]
+    each = each[len(each) - running :]
     if not setup.checkpointing:
         return sum(each)
-    return running * setup.tokens * shape.hidden * setup.number + max(each)
+    return running * setup.tokens * shape.hidden * setup.number + max(each, default=0)
 
 
 def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
@@ -61,13 +61,18 @@ def _mlp(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
     inner = sum(one.inputs * one.used for one in back)
     if not shape.gated:
         return 2 * inner
-    whole = setup.fused and setup.method == "lora" and not setup.quantised and all(one.adapts for one in back)
+    inside = {one.name for one in layer.linears if one.name.startswith(INSIDE)}
+    whole = setup.fused and setup.method != "oft" and not setup.quantised and inside == ONE_PIECE
     return (2 if whole else 4) * inner
 
 
 INSIDE = ("mlp.", "experts.", "shared_expert")
 BACK = ("down_proj", "fc2", "c_proj", "dense_4h_to_h")
 """The matrices that lead out of an MLP; their input is as wide as the MLP inside."""
+
+
+ONE_PIECE = {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}
+"""The layers of an MLP that `model/gated.py` computes in one piece: plain ones, or each with a LoRA adapter."""
 
 
 def _ranks(layer: LayerShape, setup: Setup) -> int:
