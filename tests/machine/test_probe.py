@@ -17,8 +17,17 @@ def test_memory_is_copied_at_a_speed_that_memory_can_have(monkeypatch: pytest.Mo
 
 
 def test_the_best_try_counts_and_the_first_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 5.0, 10.0, 12.0, 20.0, 21.0, 30.0, 33.0, 40.0, 44.0])
-    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(clock))
+    assert timed([0, 5, 10, 12, 20, 21, 30, 33, 40, 44], monkeypatch) == (pytest.approx(0.001), probe.TRIES + 1)
+
+
+def test_no_other_try_is_begun_when_it_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert timed([0, 99, 200, 290], monkeypatch) == (pytest.approx(0.09), 2 + 1)
+    assert timed([0, 3000], monkeypatch) == (3.0, 1 + 1)
+
+
+def timed(milliseconds: list[int], monkeypatch: pytest.MonkeyPatch) -> tuple[float, int]:
+    """The best of tries that begin and end then, and how often the work was done."""
+    clock = iter(milliseconds)
+    monkeypatch.setattr(probe.time, "perf_counter", lambda: next(clock) / 1000)
     calls: list[int] = []
-    assert probe._best(lambda: calls.append(1)) == 1.0
-    assert len(calls) == probe.TRIES + 1
+    return probe._best(lambda: calls.append(1)), len(calls)

@@ -228,13 +228,21 @@ def quantised_to(run: Run) -> int | None:
     return None if bits is None else int(bits)
 
 
+LARGEST = 2**32
+"""Multiplications of a product that is timed. A wider one is no faster, and takes longer to time."""
+
+
 def rates_here(shape: ModelShape, setup: Setup) -> Rates:
     """This machine's speed at the model's own products."""
     machine.torch_setup()
     dtype = "bfloat16" if setup.number == HALF else "float32"
-    inner = max(shape.intermediate, shape.hidden)
-    products = machine.product_rate(max(64, min(setup.tokens, 1024)), shape.hidden, min(inner, 8192), dtype)
-    head = machine.product_rate(max(32, min(setup.learned, 256)), shape.hidden, min(shape.vocab, 16384), dtype)
+
+    def rate(rows: int, columns: int) -> float:
+        enough = max(64, LARGEST // (rows * shape.hidden))
+        return machine.product_rate(rows, shape.hidden, min(columns, enough), dtype)
+
+    products = rate(max(64, min(setup.tokens, 1024)), max(shape.intermediate, shape.hidden))
+    head = rate(max(32, min(setup.learned, 256)), min(shape.vocab, 16384))
     return Rates(products, machine.copy_rate(), "here", head)
 
 
