@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from llama_factory.config import Run, from_mapping
+from llama_factory.config.bits import bytes_per_weight
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.model import load
-from llama_factory.model.quantised import checkpoints, guards, layers, loading, sizes
+from llama_factory.model.quantised import checkpoints, guards, layers, loading
 from llama_factory.model.quantised.asked import Asked, asked_by, in_note
 
 GPTQ = {"quant_method": "gptq", "bits": 4, "group_size": 32, "desc_act": True, "ignore_layers": ["lm_head", "wg"]}
@@ -218,12 +219,12 @@ def test_layers_are_known_by_package_and_class_and_counted_as_what_they_stand_fo
     [(32, "", 4), (16, "", 2), (8, "", 1), (4, "", 0.5 + 1 / 64 + 4 / 16384), (8, "hqq", 1 + 8 / 64), (2, "", 0.375)],
 )
 def test_bytes_a_weight_by_bits(bits: int, method: str, bytes_each: float) -> None:
-    assert sizes.bytes_per_weight(bits, method) == pytest.approx(bytes_each)
+    assert bytes_per_weight(bits, method) == pytest.approx(bytes_each)
 
 
 def test_bits_that_a_method_does_not_have_are_an_error() -> None:
     with pytest.raises(ValueError, match="bitsandbytes has no 3 bits"):
-        sizes.bytes_per_weight(3, "bitsandbytes")
+        bytes_per_weight(3, "bitsandbytes")
 
 
 def test_what_is_asked_survives_the_note_beside_the_weights() -> None:

@@ -45,6 +45,16 @@ def test_state_by_hand(small: ModelShape) -> None:
     assert pure.weights + pure.masters + pure.gradients + pure.optimiser == 8 * whole
 
 
+def test_frozen_weights_in_few_bits_by_hand(small: ModelShape) -> None:
+    inside = 3 * (8 * 8 + 2 * 8 * 4 + 8 * 8 + 3 * 8 * 20)
+    whole = Setup(method="lora", targets=("q_proj",), rank=1)
+    plain = memory(small, whole).weights
+    for bits, each in ((8, 1.0), (4, 0.5 + 1 / 64 + 4 / 64 / 256), (3, 0.4 + 4 / 64), (2, 0.25 + 4 / 64)):
+        found = memory(small, replace(whole, bits=bits)).weights
+        assert plain - found == pytest.approx(inside * (2 - each), abs=1)
+    assert plain - memory(small, replace(whole, bits=4, each=0.75)).weights == inside * (2 - 0.75)
+
+
 def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
     softmax = 4 * 10 * ((10 + 128) // 2)
     lora = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20 + 7 * 5) + softmax

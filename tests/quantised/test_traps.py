@@ -88,8 +88,8 @@ def test_merging_into_the_quantised_base_would_lose_the_adapter_and_is_refused(t
 
 @pytest.mark.parametrize("keys", [{"quantization_bit": 4}, {"quantization_bit": 3}, {"quantization_bit": 8}])
 def test_the_size_that_is_reported_is_what_the_tensors_take(shallow: Path, keys: dict[str, Any]) -> None:
+    from llama_factory.config.bits import bytes_per_weight
     from llama_factory.model.quantised.asked import asked_by
-    from llama_factory.model.quantised.sizes import bytes_per_weight
 
     asked = asked_by(from_mapping({"model_name_or_path": "m", **keys}, "here"))
     model = load.load(shallow, dtype="float32", quantise=asked)

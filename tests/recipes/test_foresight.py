@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,24 @@ def test_what_learns_whole_beside_adapters_is_counted(tiny_model: Path, rows: Pa
         ]
         plain, more = (trained(shape, foresight.setup_of(run, shape, (10,), 1.0, number=2)) for run in runs)
         assert more - plain == heads * shape.head
+
+
+def test_a_base_in_few_bits_is_counted_as_it_lies_there_or_as_it_is_asked_for(
+    tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    from llama_factory.model.quantised.checkpoints import Form
+    from llama_factory.planner.known import KNOWN
+    from llama_factory.planner.shape import read_shape
+
+    shape, hqq = read_shape(KNOWN["smollm2-135m"].config), {"quantization_bit": 4, "quantization_method": "hqq"}
+    gptq = Form("gptq", 4, 128, False, ())
+    for keys, lying, expected in (
+        ({}, None, (16, 0.0)),
+        (hqq, None, (4, 0.5 + 2 * 2 / 64)),
+        ({}, gptq, (4, 0.5 + (2 + 0.5) / 128)),
+        ({}, replace(gptq, group_size=-1), (4, 0.5)),
+        ({}, Form("bitsandbytes", 8, None, False, ()), (8, 1.0)),
+    ):
+        run = from_mapping(settings(tiny_model, rows, tmp_path / "out", **keys), "test")
+        setup = foresight.setup_of(run, shape, (10,), 1.0, number=2, lying=lying)
+        assert (setup.bits, setup.each) == (expected[0], pytest.approx(expected[1]))

@@ -84,7 +84,7 @@ def way(shape: ModelShape, base: Setup, room: Room, name: str, bits: int) -> Way
     if (bits < 16 and method in ("full", "freeze")) or (bits != 16 and name == "full, pure_bf16"):
         return None
     number = SINGLE if bits == 32 else HALF
-    setup = replace(base, bits=bits, number=number, **NAMES[name])  # type: ignore[arg-type]
+    setup = replace(base, bits=bits, each=0.0, number=number, **NAMES[name])  # type: ignore[arg-type]
     return of(shape, setup, room, name)
 
 

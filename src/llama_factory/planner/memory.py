@@ -11,16 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from llama_factory.config.bits import bytes_per_weight
 from llama_factory.planner.activations import head_buffers, kept, passing
 from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
 from llama_factory.records import ModelShape
 
 LAID_OUT_SHARE = 8
 """As in `model/frozen.py`: at most one part in so many of the free memory goes into weights laid out."""
-
-SCALES = {8: 0.25, 4: 0.5, 3: 0.5, 2: 0.5}
-"""Bits that quantising adds to every weight: a scale of 16 bits (and a zero) for each group of 64 (HQQ) or 32 bits for
-64 weights (bitsandbytes in 4 bit); in 8 bit one scale for a row, rounded up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +87,8 @@ def weights(shape: ModelShape, setup: Setup) -> int:
     if not setup.quantised:
         return shape.parameters * setup.number + beside
     inside = sum(layer.count * one.copies * one.inputs * one.outputs for layer in shape.layers for one in layer.linears)
-    bits = setup.bits + SCALES[setup.bits]
-    return int(inside * bits / 8) + (shape.parameters - inside) * setup.number + beside
+    each = setup.each or bytes_per_weight(setup.bits, scale_bytes=setup.number)
+    return int(inside * each) + (shape.parameters - inside) * setup.number + beside
 
 
 def laid_out(shape: ModelShape, setup: Setup) -> int:

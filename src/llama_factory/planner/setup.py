@@ -23,16 +23,18 @@ class Setup:
     """What decides memory and time, beside the model.
 
     method: one of METHODS. bits: of the weights that stay as they are: 32 or 16 as they are computed with, less when
-    they are quantised. lengths: tokens of each row of the largest micro-batch; supervised: the share of them that is
-    learned; micro_batches: of one step. number: bytes of a number that is computed with. master: bytes of a trained
-    value; state: bytes of the optimiser's state for each; beside: numbers that learn whole beside adapters. block: of
-    `oft`, the width of a rotation. layers: of `freeze`, from the top, or from the bottom if negative. fused: our layers
-    take the place of the library's. free: bytes of memory that may be taken, which decides whether frozen weights are
-    laid out in the processor's order.
+    they are quantised; each: then bytes of one with its share of the scales, 0: as is usual for its bits. lengths:
+    tokens of each row of the largest micro-batch; supervised: the share of them that is learned; micro_batches: of one
+    step. number: bytes of a number that is computed with. master: bytes of a trained value; state: bytes of the
+    optimiser's state for each; beside: numbers that learn whole beside adapters. block: of `oft`, the width of a
+    rotation. layers: of `freeze`, from the top, or from the bottom if negative. fused: our layers take the place of the
+    library's. free: bytes of memory that may be taken, which decides whether frozen weights are laid out in the
+    processor's order.
     """
 
     method: str = "lora"
     bits: int = 16
+    each: float = 0.0
     lengths: tuple[int, ...] = (1024,)
     supervised: float = 1.0
     micro_batches: int = 1

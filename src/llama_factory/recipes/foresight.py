@@ -1,25 +1,30 @@
 """What a run will take, said before its weights are loaded: memory against what is free, and the time.
 
-In: a run, its rows and steps. Out: a `Foreseen`, a line or two on screen, and a letter where the run cannot fit. The
-arithmetic is the `planner` room's; here a run is put into its words. Nothing heavy is imported but for the speed.
+In: a run, its rows and steps. Out: a `Foreseen`, a line or two on screen, and a letter where the run cannot fit; the
+memory of one that fits is made ready while the weights are read. The arithmetic is the `planner` room's; here a run is
+put into its words. Nothing heavy is imported but for the speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
-from llama_factory.config.gather import leaf_of
+from llama_factory.config.bits import bytes_per_weight
 from llama_factory.config.optimizers import state_bytes
 from llama_factory.errors import InputError, Language, MachineError
-from llama_factory.planner import activations, choice
+from llama_factory.model import load
+from llama_factory.model.quantised import checkpoints
+from llama_factory.model.quantised.asked import asked_by
+from llama_factory.model.quantised.checkpoints import Form
+from llama_factory.planner import choice
 from llama_factory.planner.choice import Room, Way
-from llama_factory.planner.memory import laid_out, memory
+from llama_factory.planner.memory import Memory
 from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.speed import Rates, step_seconds
@@ -55,12 +60,11 @@ def foresee(
     bench: Bench, rows: data.Prepared, source: data.StepSource | data.StreamSource, say: Say, language: Language
 ) -> Foreseen | None:
     """Says the plan. Raises MachineError where the run cannot fit; None where there is no plan for such a model."""
-    run, number = bench.run, SINGLE if bench.precision.compute == "float32" else HALF
+    run = bench.run
     if bench.device != "cpu":
         return None
     try:
-        shape = read_shape(_config_of(bench), str(bench.folders.base))
-        way = look_ahead(run, shape, source, number=number)
+        shape, way = _largest_way(run, bench.folders.base, source, bench.precision.compute)
     except InputError as error:
         tell(say, [Finding(error.id, "note", error.where, error.values)], language)
         return None
@@ -73,6 +77,7 @@ def foresee(
         if finding.severity == "error":
             raise MachineError(finding.id, where=finding.where, **finding.values)
         tell(say, [finding], language)
+    machine.make_ready(_soon(way.memory))
     return Foreseen(before + way.total, seconds, before=before)
 
 
@@ -81,28 +86,22 @@ def ahead(run: Run, base: Path, rows: data.Prepared, language: Language) -> tupl
     if machine.describe().gpus:  # which of them is used, and how much of it is free, is torch's to say
         return None, []
     try:
-        from llama_factory.model.load import check_folder
-
-        shape = read_shape(check_folder(base), str(base))
         compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
-        number = SINGLE if compute == "float32" else HALF
-        way = look_ahead(run, shape, source_of(run, rows, run.stage), number=number)
+        shape, way = _largest_way(run, base, source_of(run, rows, run.stage), compute)
     except InputError as error:
         return None, [Finding(error.id, "note", error.where, error.values)]
     return way, judge(run, shape, way, machine.free_memory(), language)
 
 
-def _config_of(bench: Bench) -> Mapping[str, Any]:
-    from llama_factory.model.load import check_folder
-
-    return check_folder(bench.folders.base)
-
-
-def look_ahead(run: Run, shape: ModelShape, source: data.StepSource | data.StreamSource, *, number: int) -> Way:
-    """The memory of the run at its largest micro-batch."""
+def _largest_way(
+    run: Run, base: Path, source: data.StepSource | data.StreamSource, compute: str
+) -> tuple[ModelShape, Way]:
+    """The shape of the model, and the memory of the run at its largest micro-batch."""
+    said, free = load.check_folder(base), machine.free_memory()
+    shape, number = read_shape(said, str(base)), SINGLE if compute == "float32" else HALF
     (batch,) = largest(run, source).batches
-    setup = setup_of(run, shape, *_of_batch(batch), number=number, free=machine.free_memory())
-    return choice.of(shape, setup, Room(memory=machine.free_memory()))
+    setup = setup_of(run, shape, *_of_batch(batch), number=number, free=free, lying=checkpoints.read(said, base))
+    return shape, choice.of(shape, setup, Room(memory=free))
 
 
 def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) -> list[Finding]:
@@ -110,8 +109,7 @@ def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) 
     values = {"needed": gb(way.total), "free": gb(free)}
     if way.total > free and not run.training.ignore_memory_plan:
         found = choice.changes(
-            shape, way.setup, Room(memory=free), cutoff=run.data.cutoff_len,
-            quantises=leaf_of("quantization_bit") is not None,
+            shape, way.setup, Room(memory=free), cutoff=run.data.cutoff_len, quantises=True
         )  # fmt: skip
         words = WORDS[language]
         keys = ", ".join(f"`{_written(one.keys)}` ({gb(one.way.total)})" for one in found.each)
@@ -130,20 +128,12 @@ def _written(keys: Mapping[str, object]) -> str:
     )
 
 
-def ready_at_once(run: Run, config: Mapping[str, Any], batch: Batch) -> int:
-    """Bytes that the first steps will ask for: activations, weights laid out, and beside weights that learn
-    their masters, gradients and the optimiser's state. 0 where nothing is known.
+def _soon(found: Memory) -> int:
+    """Bytes that the first steps will ask for: activations, logits, weights laid out, and beside weights that learn
+    their masters, gradients and the optimiser's state.
     """
-    compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
-    number = SINGLE if compute == "float32" else HALF
-    try:
-        shape = read_shape(config)
-        setup = setup_of(run, shape, *_of_batch(batch), number=number, free=machine.free_memory())
-    except InputError:
-        return 0
-    found = memory(shape, setup)
     learned = found.masters + found.gradients + found.optimiser
-    return activations.kept(shape, setup) + activations.head_buffers(shape, setup) + laid_out(shape, setup) + learned
+    return found.activations + found.logits + found.laid_out + learned
 
 
 def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
@@ -166,18 +156,23 @@ def setup_of(
     number: int,
     cpu: bool = True,
     free: int = 0,
+    lying: Form | None = None,
 ) -> Setup:
-    """The run, as the planner's formulas take it. Raises InputError for a method that they do not know."""
+    """The run, as the planner's formulas take it. Raises InputError for a method that they do not know.
+
+    lying: the form in which the base's own files hold its layers, where that is in few bits.
+    """
     method, training = run.method, run.training
     unknown = "use_badam" if training.optimizer.badam.use_badam else method.finetuning_type
     if unknown not in METHODS:
         raise InputError("planner.method-unknown", found=unknown, known=", ".join(METHODS))
-    bits = quantised_to(run) or 8 * number
+    bits, each = _quantised(run, lying, number) or (8 * number, 0.0)
     master = HALF if training.pure_bf16 else SINGLE
     rows = data.rows_per_step(run)
     return Setup(
         method=method.finetuning_type,
         bits=bits,
+        each=each,
         lengths=lengths,
         supervised=supervised,
         micro_batches=max(1, round(rows / len(lengths))),
@@ -220,16 +215,24 @@ def _beside(run: Run, shape: ModelShape) -> int:
     return count * shape.head
 
 
-def quantised_to(run: Run) -> int | None:
-    """Bits of the frozen weights where the run asks for some."""
-    if leaf_of("quantization_bit") is None:
+def _quantised(run: Run, lying: Form | None, number: int) -> tuple[int, float] | None:
+    """Bits of the frozen weights in the layers, and bytes of one with its share of the scales. None: as computed with.
+
+    GPTQ and AWQ have a scale in 16 bits, and an offset as narrow as the weights, for each group.
+    """
+    asked = asked_by(run)
+    if asked is not None:
+        return asked.bits, bytes_per_weight(asked.bits, asked.method, double=asked.double, scale_bytes=number)
+    if lying is None:
         return None
-    bits = run.value("quantization_bit")
-    return None if bits is None else int(bits)
+    if lying.method == "bitsandbytes":
+        return lying.bits, bytes_per_weight(lying.bits, lying.method)
+    group = max(0, lying.group_size or 0)
+    return lying.bits, lying.bits / 8 + ((HALF + lying.bits / 8) / group if group else 0.0)
 
 
 LARGEST = 2**32
-"""Multiplications of a product that is timed. A wider one is no faster, and takes longer to time."""
+"""Multiplications of a product that is timed, so that timing takes a moment for any model."""
 
 
 def rates_here(shape: ModelShape, setup: Setup) -> Rates:
@@ -241,7 +244,7 @@ def rates_here(shape: ModelShape, setup: Setup) -> Rates:
         enough = max(64, LARGEST // (rows * shape.hidden))
         return machine.product_rate(rows, shape.hidden, min(columns, enough), dtype)
 
-    products = rate(max(64, min(setup.tokens, 1024)), max(shape.intermediate, shape.hidden))
+    products = rate(max(64, min(setup.tokens, 1024)), min(max(shape.intermediate, shape.hidden), 8192))
     head = rate(max(32, min(setup.learned, 256)), min(shape.vocab, 16384))
     return Rates(products, machine.copy_rate(), "here", head)
 

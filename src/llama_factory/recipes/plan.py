@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llama_factory import config, data, machine
 from llama_factory.config import Run
 from llama_factory.errors import InputError, Language, LlamaFactoryError
+from llama_factory.model.quantised import checkpoints
 from llama_factory.planner import choice, known
 from llama_factory.planner.choice import Changes, Room, Way
 from llama_factory.planner.process import process
@@ -87,8 +88,9 @@ def plan_run(run: Run, asked: Asked, *, cache: Path, say: Say, language: Languag
     """A plan for a configuration with a model in a folder or a name that is known."""
     config.require(run, "train")
     name = str(run.model.model_name_or_path)
-    rows = _rows_of(run, cache, say, language)
-    return _plan(run, name, asked, rows, current=True)
+    rows, folder = _rows_of(run, cache, say, language), Path(name).expanduser()
+    lying = checkpoints.read(_read_config(folder / "config.json"), folder) if folder.is_dir() else None
+    return _plan(run, name, asked, rows, current=True, lying=lying)
 
 
 def plan_model(run: Run, name: str, asked: Asked) -> Plan:
@@ -96,14 +98,16 @@ def plan_model(run: Run, name: str, asked: Asked) -> Plan:
     return _plan(run, name, asked, _assumed_rows(run, asked), current=False)
 
 
-def _plan(run: Run, name: str, asked: Asked, rows: _Rows, *, current: bool) -> Plan:
+def _plan(
+    run: Run, name: str, asked: Asked, rows: _Rows, *, current: bool, lying: checkpoints.Form | None = None
+) -> Plan:
     shape, hub = find_shape(name)
     cpu = asked.gpus == 0
     memory = asked.memory if asked.memory is not None else float(machine.free_memory())
     half = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute != "float32"
     number = HALF if half or not cpu else SINGLE
     free = int(memory) if cpu else 0
-    base = setup_of(run, shape, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free)
+    base = setup_of(run, shape, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free, lying=lying)
     count = asked.rows or rows.count
     tokens = count * (rows.mean or sum(rows.lengths) / len(rows.lengths)) * run.training.num_train_epochs
     room = Room(

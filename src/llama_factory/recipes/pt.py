@@ -25,7 +25,6 @@ from llama_factory.recipes.wiring import (
     bench_of,
     checkpoints_of,
     judge_of,
-    memory_ahead,
     observers_of,
     outcome_of,
     plan_of,
@@ -64,7 +63,6 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
     page.foreseen = foresee(bench, rows, source, say, language)
-    memory_ahead(bench, source)
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)

@@ -22,10 +22,8 @@ from llama_factory.model import fingerprint, load, save, window
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
-from llama_factory.recipes import foresight
 from llama_factory.recipes.moving import blocks, low_rank, moved_by, require_pages
 from llama_factory.recipes.outcome import Outcome, Say, closing_lines, tell
-from llama_factory.recipes.sources import largest
 from llama_factory.recipes.sources import source_of as source_of
 from llama_factory.records import Finding, Foreseen
 from llama_factory.render import Renderer
@@ -176,15 +174,6 @@ def _reference_of(bench: Bench, fused: bool, longer: window.Longer | None) -> Po
         return None
     module = load.load_for(run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, longer=longer)
     return Policy(module.requires_grad_(False), sharing=fused)
-
-
-def memory_ahead(bench: Bench, source: data.StepSource | data.StreamSource) -> None:
-    """Have the memory of the largest micro-batch, and of weights laid out, made ready while the weights are read."""
-    run = bench.run
-    if bench.device != "cpu" or run.method.finetuning_type == "freeze":  # below what is trained nothing is kept
-        return
-    (batch,) = largest(run, source).batches
-    machine.make_ready(foresight.ready_at_once(run, load.check_folder(bench.folders.base), batch))
 
 
 class ModelWriter:

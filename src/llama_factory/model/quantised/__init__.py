@@ -4,7 +4,6 @@
     bitsandbytes, hqq    a model's linear layers made so while it is loaded
     checkpoints          folders whose weights lie there in such a form already (GPTQ, AWQ)
     guards      what goes wrong with such weights without an error, each refused
-    sizes       bytes a weight, for whoever plans; imports nothing
     layers      the linear layers of a loaded model that are quantised, and what they take
 
 Embedding and head stay as they are. Nothing here trains and nothing is merged: see `guards`.

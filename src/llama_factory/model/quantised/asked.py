@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llama_factory.config.bits import method_for
 from llama_factory.model import fingerprint
-from llama_factory.model.quantised.sizes import method_for
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any, cast
 
+from llama_factory.config.bits import HQQ_GROUP
 from llama_factory.errors import InputError
 from llama_factory.model.quantised.asked import Asked
-from llama_factory.model.quantised.sizes import HQQ_GROUP
 
 if TYPE_CHECKING:
     from torch import nn
