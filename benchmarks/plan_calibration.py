@@ -1,11 +1,12 @@
 """The plan against what a training then takes: growth of memory over what there was before loading, and time.
 
-    python benchmarks/plan_calibration.py [NAME ...] [--keep FOLDER]
+    python benchmarks/plan_calibration.py [NAME ...] [--keep FOLDER] [--again]
 
 In: SmolLM2-135M-Instruct in models/ and three models of other shapes with random weights, made on the spot; rows of
 random words. Each case trains some steps through `recipes.train` in a process of its own, which says itself what it had
 foreseen: memory from the shape alone, time from a probe of the machine made just before. Out: a table, the worst
-errors, and benchmarks/results/plan_calibration.json. With names, only these cases, and nothing is written.
+errors, and benchmarks/results/plan_calibration.json. With names, only these cases, and nothing is written. --again
+trains nothing: memory is planned anew and stands beside what that file has as measured.
 
 The bounds are 10 % for memory and 25 % for time. Nothing in the plan knows these cases.
 """
@@ -20,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +80,7 @@ def main() -> int:
     words.add_argument("names", nargs="*", help="cases; all if none is named")
     words.add_argument("--one", help=argparse.SUPPRESS)
     words.add_argument("--keep", type=Path, help="a folder for the models and rows, to be used again")
+    words.add_argument("--again", action="store_true", help="plan memory anew, beside what was measured before")
     given = words.parse_args()
     if given.one:
         print(json.dumps(train(given.one, given.keep)))
@@ -86,6 +89,9 @@ def main() -> int:
         room = given.keep or Path(folder)
         room.mkdir(parents=True, exist_ok=True)
         prepare(room)
+        if given.again:
+            again(given.names or list(CASES), room)
+            return 0
         found = [measured(name, room) for name in given.names or CASES]
     report(found)
     if not given.names:
@@ -141,25 +147,30 @@ def measured(name: str, room: Path) -> dict[str, Any]:
     return found
 
 
-def train(name: str, room: Path) -> dict[str, Any]:
-    """One case, in this process."""
-    from llama_factory import recipes
+def run_of(name: str, room: Path, output: str) -> Any:
+    """The configuration of a case."""
     from llama_factory.config import from_mapping
 
     keys = dict(CASES[name])
     model, rows, tokens = keys.pop("model"), keys.pop("rows"), keys["micro_batch_tokens"]
     mean = sum(ROWS[rows]) / 2 * 1.1
+    return from_mapping(
+        {
+            "model_name_or_path": str(room / model), "dataset": str(room / f"{rows}.jsonl"), "cutoff_len": 2048,
+            "output_dir": output, "overwrite_output_dir": True, "max_steps": STEPS, "save_strategy": "no",
+            "report_samples": 0, "report_to": "none", "learning_rate": 1e-5, "per_device_train_batch_size": 1,
+            "gradient_accumulation_steps": max(1, round(MICRO_BATCHES * tokens / mean)), **keys,
+        },
+        "benchmark",
+    )  # fmt: skip
+
+
+def train(name: str, room: Path) -> dict[str, Any]:
+    """One case, in this process."""
+    from llama_factory import recipes
+
     with tempfile.TemporaryDirectory() as output:
-        run = from_mapping(
-            {
-                "model_name_or_path": str(room / model), "dataset": str(room / f"{rows}.jsonl"), "cutoff_len": 2048,
-                "output_dir": output, "overwrite_output_dir": True, "max_steps": STEPS, "save_strategy": "no",
-                "report_samples": 0, "report_to": "none", "learning_rate": 1e-5, "per_device_train_batch_size": 1,
-                "gradient_accumulation_steps": max(1, round(MICRO_BATCHES * tokens / mean)), **keys,
-            },
-            "benchmark",
-        )  # fmt: skip
-        outcome = recipes.train(run, say=lambda line: None)
+        outcome = recipes.train(run_of(name, room, output), say=lambda line: None)
     found = outcome.foreseen
     if found is None or not (found.train_s and found.measured_s and found.measured_memory):
         raise SystemExit(f"{name}: there is no plan")
@@ -171,6 +182,21 @@ def train(name: str, room: Path) -> dict[str, Any]:
         "seconds_planned": found.train_s,
         "seconds_measured": found.measured_s,
     }
+
+
+def again(names: list[str], room: Path) -> None:
+    """What `check` plans of each case now, measured memory beside it, and how far they are apart."""
+    from llama_factory.recipes.check import check
+
+    known = {one["case"]: one["memory_measured"] for one in json.loads(RESULT.read_text())["cases"]}
+    errors = []
+    for name in names:
+        with tempfile.TemporaryDirectory() as output:
+            planned = check(partial(run_of, name, room, output), cache=room / "cache").summary["planned_bytes"]
+        errors.append(planned / known[name] - 1)
+        print(f"{name:26} {planned / 1e9:6.2f} GB {known[name] / 1e9:6.2f} GB {errors[-1]:+6.1%}", flush=True)
+    outside = sum(abs(one) > MEMORY_BOUND for one in errors)
+    print(f"memory: worst {max(errors, key=abs):+.1%}, {outside} of {len(errors)} beyond {MEMORY_BOUND:.0%}")
 
 
 def errors_of(found: dict[str, Any]) -> tuple[float, float]:
