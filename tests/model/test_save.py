@@ -172,3 +172,14 @@ def test_the_same_training_gives_the_same_bytes(tiny_model: Path, tmp_path: Path
     one, two = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("one", "two"))
     assert one == two
     assert len(one) == 3
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_one_number_that_is_none_among_many_is_seen(dtype: torch.dtype) -> None:
+    for wrong in (float("nan"), float("inf"), -float("inf")):
+        for at in (0, 500, 999):
+            values = torch.randn(1000).to(dtype)
+            assert save._finite(values)
+            values[at] = wrong
+            assert not save._finite(values)
+    assert save._finite(torch.zeros(0, dtype=dtype))

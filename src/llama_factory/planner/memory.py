@@ -25,7 +25,8 @@ class Memory:
     """Bytes. weights: as they lie there, frozen and trained; laid_out: frozen ones once more, in the processor's order;
     masters: the true values of what is trained, where the model computes with others; activations: what the backward
     needs; buffers: what a layer needs while it computes; logits: of the head. holes: memory between tensors that no
-    other fits into; saving: the copy that is written at the end.
+    other fits into; saving: the file of the result, mapped
+    while it is read again and compared.
     """
 
     weights: int
