@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llama_factory.records import Finding
+from llama_factory.records import Finding, Foreseen
 from llama_factory.runs import Answered, Ending, Facts, page
 from llama_factory.runs.words import WORDS
 
@@ -100,6 +100,7 @@ def facts(**changes: Any) -> Facts:
         checked=[Finding("machine.no-bf16", "warning")],
         noticed=[Finding("trainer.no-checkpoint-yet", "note", "saves/run")],
         health=HEALTH,
+        foreseen=Foreseen(1_540_000_000, 23.4, 1_730_000_000, 3_605.0),
         environment=[("torch", "2.13"), ("cpu", "a processor")],
         configuration="learning_rate: 0.0001\n",
         files=[("adapter_model.safetensors", 9_800_000)],
@@ -150,6 +151,22 @@ def test_a_run_that_nothing_was_noticed_about_says_so() -> None:
     assert WORDS["en"]["healthy"] in Parsed(page(facts(health=()))).text
     assert WORDS["en"]["healthy"] not in Parsed(page(facts())).text
     assert WORDS["en"]["healthy"] not in Parsed(page(facts(health=(), log=[]))).text, "nobody looked"
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_plan_stands_beside_what_was_measured(language: Any) -> None:
+    words, html = WORDS[language], page(facts(language=language))
+    table = re.search(rf"<h2>{words['foreseen']}</h2>(<table>.*?</table>)", html)
+    assert table
+    assert [re.findall(r"<td>([^<]*)</td>", row) for row in table[1].split("</tr>")[:2]] == [
+        [words["memory"], words["planned"].format(said="1.5 GB"), words["measured"].format(said="1.7 GB")],
+        [words["time"], words["planned"].format(said="0:00:23"), words["measured"].format(said="1:00:05")],
+    ]
+    stopped = page(facts(language=language, foreseen=Foreseen(1_540_000_000, None)))
+    assert re.findall(rf"<h2>{words['foreseen']}</h2><table>(.*?)</table>", stopped) == [
+        f"<tr><td>{words['memory']}</td><td>{words['planned'].format(said='1.5 GB')}</td><td></td></tr>"
+    ]
+    assert words["foreseen"] not in page(facts(language=language, foreseen=None))
 
 
 def test_both_languages_have_the_same_words() -> None:

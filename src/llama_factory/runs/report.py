@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from statistics import fmean
 
 from llama_factory.errors import letter
@@ -38,6 +39,7 @@ def page(facts: Facts) -> str:
         _samples(facts),
         _commands(facts),
         _data(facts),
+        _foreseen(facts),
         _section(facts, "checked", _findings(facts, facts.checked)),
         _section(facts, "files", _table((name, size(count)) for name, count in facts.files) if facts.files else ""),
         _folded(facts, "environment", _table(facts.environment)),
@@ -230,8 +232,27 @@ def _findings(facts: Facts, found: Sequence[Finding]) -> Html:
     return tag("ul", *items, cls="found")
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> Html:
-    return tag("table", *(tag("tr", tag("td", name), tag("td", said)) for name, said in rows))
+def _foreseen(facts: Facts) -> Html:
+    """What the plan said before the weights were loaded, beside what the run took; a run that was stopped has no sum."""
+    words, said = WORDS[facts.language], facts.foreseen
+    if said is None:
+        return Html("")
+
+    def row(name: str, planned: str, measured: str) -> tuple[str, str, str]:
+        return words[name], words["planned"].format(said=planned), measured and words["measured"].format(said=measured)
+
+    def clock(seconds: float | None) -> str:
+        return "" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+    taken = size(said.measured_memory) if said.measured_memory is not None else ""
+    rows = [row("memory", size(said.memory), taken)]
+    if said.train_s is not None:
+        rows.append(row("time", clock(said.train_s), clock(said.measured_s)))
+    return _section(facts, "foreseen", _table(rows))
+
+
+def _table(rows: Iterable[Sequence[str]]) -> Html:
+    return tag("table", *(tag("tr", *(tag("td", cell) for cell in row)) for row in rows))
 
 
 def _section(facts: Facts, word: str, content: object) -> Html:
