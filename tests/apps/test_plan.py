@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,14 @@ def test_a_page_has_the_table_the_choice_and_the_reason(told: Told) -> None:
     assert any(line.startswith("Take lora, 16 bit: the best result that fits the memory and 12 h.") for line in lines)
     assert any("full would take" in line for line in lines)
     assert any(line.strip() == "finetuning_type: lora" for line in lines)
+
+
+def test_a_choice_that_fits_only_with_checkpointing_says_so(told: Told) -> None:
+    _, out, _ = told("--model", "Qwen2.5-7B", "--memory", "24GB")
+    table = next(line for line in out.splitlines() if line.startswith("  lora "))
+    assert "*" not in table, "as the table counts, nothing of it fits"
+    (choice,) = re.findall(r"^Take lora, 16 bit, with gradient checkpointing \(([\d.]+ GB)\): ", out, re.MULTILINE)
+    assert f"with gradient checkpointing: 1x16 {choice}, " in out
 
 
 def test_a_folder_with_nothing_but_a_configuration_is_a_model(

@@ -147,9 +147,9 @@ def show(found: Plan, screen: Screen) -> None:
 
 def _show_head(found: Plan, screen: Screen) -> None:
     shape, room, language = found.shape, found.room, screen.language
-    billions = f"{shape.parameters / 1e9:.3g}"
+    counts = {"billions": f"{shape.parameters / 1e9:.3g}", "yi": f"{shape.parameters / 1e8:.3g}"}
     values = {"layers": shape.depth, "width": shape.hidden, "vocab": shape.vocab, "type": shape.type}
-    screen.line(screen.bold(said("plan.model", language, name=found.model, billions=billions, **values)))
+    screen.line(screen.bold(said("plan.model", language, name=found.model, **counts, **values)))
     gpus, card = found.asked.gpus, f" ({found.asked.card})" if found.asked.card else ""
     sizes = {"memory": gb(room.memory), "usable": gb(room.usable)}
     if gpus:
@@ -158,8 +158,8 @@ def _show_head(found: Plan, screen: Screen) -> None:
         screen.line(said("plan.room-here", language, **sizes))
     setup = found.base
     also = said("plan.checkpointing", language) if setup.checkpointing else ""
-    counts = {"rows": len(setup.lengths), "tokens": setup.tokens, "learned": setup.learned}
-    screen.line(said("plan.batch", language, checkpointing=also, **counts))
+    tokens = {"rows": len(setup.lengths), "tokens": setup.tokens, "learned": setup.learned}
+    screen.line(said("plan.batch", language, checkpointing=also, **tokens))
     tell(found.assumed, screen, screen.line)
 
 
@@ -206,9 +206,10 @@ def _show_table(found: Plan, screen: Screen) -> None:
 
 def _show_batches(found: Plan, screen: Screen) -> None:
     language = screen.language
-    rows, count, _ = found.batches[0]
+    rows, count, first = found.batches[0]
+    also = said("plan.checkpointing", language) if first.setup.checkpointing else ""
     text = ", ".join(f"{a}x{b} {gb(one.total)}" for a, b, one in found.batches)
-    screen.line(said("plan.batches", language, total=rows * count) + f": {text}")
+    screen.line(said("plan.batches", language, total=rows * count, checkpointing=also) + f": {text}")
     if found.divided:
         text = ", ".join(f"{kind} {gb(size)}" for kind, size in found.divided.items())
         screen.line(said("plan.divided", language, gpus=found.asked.gpus) + f": {text}")
@@ -254,7 +255,15 @@ def _chosen(found: Plan, one: Way, screen: Screen) -> str:
         why = said("plan.best-fits-few", language, rows=room.rows)
     else:
         why = said("plan.best-fits", language)
-    return said("plan.choice", language, name=one.name, bits=_bits(one, screen), why=why)
+    return said("plan.choice", language, name=one.name, bits=_bits(one, screen), how=_how(found, one, screen), why=why)
+
+
+def _how(found: Plan, one: Way, screen: Screen) -> str:
+    """In what the choice is not what the table counts: it may fit only so."""
+    language, setup, base = screen.language, one.setup, found.base
+    single = said("plan.one-row", language) if len(setup.lengths) < len(base.lengths) else ""
+    again = said("plan.checkpointing", language) if setup.checkpointing and not base.checkpointing else ""
+    return single + again + said("plan.then", language, total=gb(one.total)) if single or again else ""
 
 
 def _better(found: Plan, chosen: Way) -> list[Way]:

@@ -23,7 +23,7 @@ WORDS: Mapping[str, Said] = {
     ),
     "plan.model": Said(
         "{name}: {billions} billion weights, {layers} layers of width {width}, vocabulary {vocab} ({type})",
-        "{name}：{billions} 十亿权重，{layers} 层，宽度 {width}，词表 {vocab}（{type}）",
+        "{name}：{yi} 亿个权重，{layers} 层，宽度 {width}，词表 {vocab}（{type}）",
     ),
     "plan.room-here": Said(
         "Memory: {memory} free on this machine; {usable} to plan with, 20 % are kept free",
@@ -62,7 +62,8 @@ WORDS: Mapping[str, Said] = {
         "其中一篇把 LoRA 算成冻结权重的五倍。",
     ),
     "plan.batches": Said(
-        "{total} rows an update, memory at rows x accumulation", "每次更新 {total} 行，行数 x 累积步数"
+        "{total} rows an update, memory at rows x accumulation{checkpointing}",
+        "每次更新 {total} 行，行数 x 累积步数{checkpointing}",
     ),
     "plan.divided": Said("On {gpus} GPUs each would hold", "{gpus} 块 GPU 时每块占用"),
     "plan.one-process": Said(
@@ -73,7 +74,9 @@ WORDS: Mapping[str, Said] = {
     ),
     "plan.time": Said("Time: about {hours} ({rate})", "时间：约 {hours}（{rate}）"),
     "plan.rate": Said("{tokens} tokens/s", "每秒 {tokens} 个词元"),
-    "plan.choice": Said("Take {name}{bits}: {why}", "选择 {name}{bits}：{why}"),
+    "plan.choice": Said("Take {name}{bits}{how}: {why}", "选择 {name}{bits}{how}：{why}"),
+    "plan.one-row": Said(", one row at a time", "，每次一行"),
+    "plan.then": Said(" ({total})", "（{total}）"),
     "plan.bits": Said(", {bits} bit", "，{bits} 位"),
     "plan.best-fits": Said("the best result that fits the memory.", "内存允许的最佳效果。"),
     "plan.best-fits-few": Said(
