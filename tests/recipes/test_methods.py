@@ -47,7 +47,9 @@ def test_a_resumed_run_ends_with_the_bytes_of_the_run_left_alone(tiny_model, row
     weights = "model.safetensors" if keys["finetuning_type"] in ("full", "freeze") else "adapter_model.safetensors"
     files = (weights, "checkpoint-6/optimizer.safetensors", "checkpoint-6/rng.safetensors")
     assert digests(again, *files) == digests(whole, *files)
-    assert "Answers before and after" in (whole / "report.html").read_text("utf-8")
+    page = (whole / "report.html").read_text("utf-8")
+    assert "Answers before and after" in page
+    assert ("llamafactory-cli export " in page) == (keys["finetuning_type"] in ("lora", "oft")), "what can be merged"
     asked = {"model_name_or_path": str(whole)}
     if weights.startswith("adapter"):
         asked = {"model_name_or_path": str(tiny_model), "adapter_name_or_path": str(whole)}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from llama_factory import data, machine, runs, storage, trainer
 from llama_factory.config import Run
 from llama_factory.config.keys import Section
+from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
 from llama_factory.model import fingerprint, load, save, window
@@ -296,20 +297,24 @@ def commands_of(bench: Bench) -> Mapping[str, str]:
     run, output = bench.run, str(bench.output)
     adapted = run.method.adapts
     base = str(run.model.model_name_or_path)
-    asked = {"model_name_or_path": base, "adapter_name_or_path": output} if adapted else {"model_name_or_path": output}
+    asked = {"model_name_or_path": base if adapted else output}
+    if adapted:
+        asked["adapter_name_or_path"] = ",".join((*bench.beneath, output))
     if run.data.template is not None:
         asked["template"] = run.data.template
     if run.data.enable_thinking is not None:
         asked["enable_thinking"] = str(run.data.enable_thinking).lower()
     words = " ".join(f"{key}={shlex.quote(value)}" for key, value in asked.items())
     merged = shlex.quote(output.rstrip("/") + "-merged")
+    published = load.check_folder(bench.folders.base)
+    merges = adapted and run.method.finetuning_type not in PROMPTS and "quantization_config" not in published
     quantised = asked_by(run)
     bits = (
         "" if quantised is None else "".join(f" {key}={str(value).lower()}" for key, value in quantised.note().items())
     )
     return {
         "chat": f"llamafactory-cli chat {words}{bits}",
-        "export": f"llamafactory-cli export {words} export_dir={merged}" if adapted else "",
+        "export": f"llamafactory-cli export {words} export_dir={merged}" if merges else "",
     }
 
 
