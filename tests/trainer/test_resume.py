@@ -165,6 +165,9 @@ def test_another_runs_folder_is_refused_with_the_keys_that_differ(whole: Path) -
         with pytest.raises(InputError, match=r"rank: 8 -> 16; rows: 37 toys -> 38 toys") as caught:
             toy_checkpoints(whole, identity={"rows": "38 toys", "rank": 16}, resume=resume).claim()
         assert (caught.value.id, caught.value.exit_code) == ("trainer.other-run", 2)
+    with pytest.raises(InputError) as caught:
+        toy_checkpoints(whole, identity={"rank": 16, "block": 32, "dropout": 0.0}).claim()
+    assert caught.value.values["differences"] == "rank: 8 -> 16", "not the keys that another method alone has"
     with pytest.raises(InputError, match="holds another run"):
         toy_checkpoints(whole, resume=False).claim()
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before

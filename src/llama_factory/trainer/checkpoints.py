@@ -289,7 +289,9 @@ def _facts(folder: Path) -> dict[str, Any]:
 
 
 def _differences(then: Mapping[str, Fact], now: Mapping[str, Fact]) -> str:
-    keys = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    """What only one of the two knows follows from what both know and say otherwise: the keys of another method."""
+    differ = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    keys = [key for key in differ if key in then and key in now] or differ
     return "; ".join(f"{key}: {then.get(key)} -> {now.get(key)}" for key in keys)
 
 
