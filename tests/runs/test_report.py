@@ -143,6 +143,8 @@ def test_what_was_noticed_is_counted_listed_by_step_and_marked_on_the_loss() -> 
     assert loss
     assert re.findall(r"<line[^>]*class=\"mark c3\"[^>]*><title>step (\d+)</title>", loss[0]) == ["12", "20", "25"]
     assert html.count("mark c3") == 3 + 1, "on no other curve; the fourth is cutoff_len among the lengths"
+    assert html.count(words["marked"]) == 1, "the marks have a name beside the curve"
+    assert words["marked"] not in page(facts(health=()))
     texts = Parsed(html).text
     assert texts.index("Finished") < texts.index(words["health"]) < texts.index(words["curves"])
 

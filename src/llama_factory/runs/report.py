@@ -163,7 +163,7 @@ def _figure(
         tag("span", tag("i", cls=f"{curve.css} faint" if curve.faint else curve.css), curve.name)
         for curve in shown
         if len(shown) > 1
-    ]
+    ] + ([tag("span", tag("i", cls="c3"), words["marked"])] if marks else [])
     return tag("figure", tag("figcaption", words[word], tag("span", *names, cls="legend") if names else ""), picture)
 
 
@@ -233,7 +233,7 @@ def _findings(facts: Facts, found: Sequence[Finding]) -> Html:
 
 
 def _foreseen(facts: Facts) -> Html:
-    """What the plan said before the weights were loaded, beside what the run took; a run that was stopped has no sum."""
+    """What the plan said before the weights were loaded, beside what the run took, where it came to its end."""
     words, said = WORDS[facts.language], facts.foreseen
     if said is None:
         return Html("")
