@@ -216,6 +216,21 @@ def test_a_window_is_not_made_longer_for_rows_that_fit(checked) -> None:
     assert ids(checked(rope_scaling="yarn", cutoff_len=5000), "error") == []
 
 
+def test_the_window_that_an_adapter_was_trained_with_counts_when_it_is_trained_further(
+    checked, tiny_model: Path, tmp_path: Path
+) -> None:
+    given = {
+        "model_name_or_path": copy_of(tiny_model, tmp_path / "short", max_position_embeddings=256),
+        "cutoff_len": 1024,
+    }
+    rows = [*good_rows(), LONG]
+    first = settings(tiny_model, tmp_path, rows) | given
+    first |= {"rope_scaling": "linear", "max_steps": 2, "report_to": "none", "output_dir": str(tmp_path / "one")}
+    recipes.train(from_mapping(first, "test"), say=lambda line: None)
+    assert ids(checked(rows, **given)) == ["model.beyond-window"]
+    assert ids(checked(rows, **given, adapter_name_or_path=str(tmp_path / "one"))) == []
+
+
 WRONG_LAYERS: dict[str, dict[str, Any]] = {
     "model.no-such-target": {"lora_target": "q_prj"},
     "model.all-among-others": {"lora_target": "all,q_proj"},
@@ -275,6 +290,24 @@ def test_a_model_that_cannot_be_built_without_weights_is_asked_later(checked, mo
 
     monkeypatch.setattr(load, "skeleton", refuse)
     assert ids(checked(lora_target="q_prj")) == []
+
+
+@pytest.mark.plants("model.adapter-keeps-its-own", "model.adapter-other-method")
+def test_an_adapter_that_is_trained_further_has_its_own_settings(checked, tiny_model: Path, tmp_path: Path) -> None:
+    given = settings(tiny_model, tmp_path) | {"max_steps": 2, "report_to": "none", "output_dir": str(tmp_path / "one")}
+    recipes.train(from_mapping(given, "test"), say=lambda line: None)
+    more = {"adapter_name_or_path": str(tmp_path / "one"), "report_to": "none"}
+    assert ids(checked(**more, lora_rank=8, lora_target="all")) == []
+    (found,) = checked(**more, lora_rank=2).findings
+    assert found.values["keys"] == "`lora_rank: 2` (8)"
+    told: list[str] = []
+    recipes.train(
+        from_mapping(settings(tiny_model, tmp_path) | more | {"max_steps": 2, "lora_rank": 2}, "test"), say=told.append
+    )
+    assert any("`lora_rank: 2` (8)" in line for line in told)
+    report = checked(**more, finetuning_type="oft")
+    assert ids(report, "error") == ["model.adapter-other-method"]
+    assert report.exit_code == 2
 
 
 @pytest.mark.plants("storage.failed")

@@ -315,7 +315,7 @@ BROKEN = {
     "configuration broken": (lambda f: (f / adapters.ADAPTER_CONFIG).write_text("{"), "model.broken-config"),
     "note broken": (lambda f: (f / fingerprint.NOTE).write_text("{"), "model.broken-note"),
     "another kind": (lambda f: edit(f, peft_type="IA3"), "model.adapter-kind"),
-    "single tokens": (lambda f: edit(f, trainable_token_indices=[3]), "model.adapter-with-whole-modules"),
+    "single tokens": (lambda f: edit(f, trainable_token_indices=[3]), "model.adapter-with-tokens"),
     "a whole module that is not there": (lambda f: edit(f, modules_to_save=["lm_head"]), "model.adapter-does-not-fit"),
     "out of another base": (lambda f: edit(f, init_lora_weights="pissa_niter_4"), "model.adapter-on-changed-base"),
     "another rank": (lambda f: edit(f, r=16), "model.adapter-does-not-fit"),

@@ -86,6 +86,11 @@ class Run(BaseModel):
         """The keys that were written down, as opposed to left at their default."""
         return frozenset(key for key, leaf in leaves(Run).items() if key in self._at(leaf.path).model_fields_set)
 
+    @property
+    def trains_further(self) -> bool:
+        """Whether the last of `adapter_name_or_path` goes on learning, and no adapter is made."""
+        return bool(self.model.adapter_name_or_path) and not self.method.lora.create_new_adapter
+
     def _at(self, path: tuple[str, ...]) -> BaseModel:
         found: Any = self
         for part in path:

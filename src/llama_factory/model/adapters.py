@@ -211,10 +211,8 @@ def check_base(folder: Path, base_folder: Path) -> list[Finding]:
 # ---- trained adapters
 
 
-def _config(folder: Path, said: list[Finding]) -> PeftConfig:
-    """The adapter's configuration, once its files are known to be whole and of the kind that is built."""
-    import peft
-
+def settings(folder: Path) -> dict[str, Any]:
+    """What adapter_config.json says, once the files are known to be whole and of a kind that is built."""
     file = folder / ADAPTER_CONFIG
     if not file.is_file():
         raise InputError("model.not-an-adapter", where=folder, file=ADAPTER_CONFIG)
@@ -233,11 +231,19 @@ def _config(folder: Path, said: list[Finding]) -> PeftConfig:
     if kind not in OPENED:
         raise InputError("model.adapter-kind", where=folder, found=kind, known=", ".join(OPENED))
     if given.get("trainable_token_indices"):
-        raise InputError("model.adapter-with-whole-modules", where=folder, found="trainable_token_indices")
+        raise InputError("model.adapter-with-tokens", where=folder)
     begun = str(given.get("init_lora_weights", True)).lower()
     if begun.startswith(CHANGE_THE_BASE):
         raise InputError("model.adapter-on-changed-base", where=folder, found=begun)
-    config_class = getattr(peft, OPENED[kind])
+    return given
+
+
+def _config(folder: Path, said: list[Finding]) -> PeftConfig:
+    """The same as peft takes it. What this version of peft does not know is said and left out."""
+    import peft
+
+    given, file = settings(folder), folder / ADAPTER_CONFIG
+    config_class = getattr(peft, OPENED[given["peft_type"]])
     known = {name for name in given if name in config_class.__dataclass_fields__}
     newer = sorted(name for name in set(given) - known if given[name])
     if newer:

@@ -27,6 +27,8 @@ from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from llama_factory.config import Run
     from llama_factory.config.sections.adapters import Lora
 
@@ -65,9 +67,7 @@ def shape(folder: Path) -> Mapping[str, Any]:
 
 def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
     """Bytes of one checkpoint, and of the finished result."""
-    form = checkpoints.read(load.check_folder(folder), folder)
-    listed = checkpoints.as_plain(weights.entries(folder), form, folder)
-    entries = [entry for entry in listed if entry.is_float]
+    entries = [entry for entry in plain_entries(folder) if entry.is_float]
     trained = trained_count(run, entries, shape(folder))
     if run.method.adapts:
         result = FLOAT32 * trained * (2 if run.method.lora.pissa_init else 1)  # its start is written beside it
@@ -76,13 +76,19 @@ def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
     return result + STATE * trained, result
 
 
+def plain_entries(folder: Path) -> list[weights.Entry]:
+    """What the files hold, layers that are quantised under the names and shapes of what they stand for."""
+    form = checkpoints.read(load.check_folder(folder), folder)
+    return checkpoints.as_plain(weights.entries(folder), form, folder)
+
+
 def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, Any]) -> int:
     """How many weights will be trained, by the shapes alone; extra modules of `freeze` are not counted."""
     if run.method.finetuning_type == "lora":
         return _lora_count(run.method.lora, entries)
     if run.method.finetuning_type == "oft":
         oft = run.method.oft
-        shapes = [entry.shape for entry in entries if _takes_lora(entry, oft.oft_target)]
+        shapes = [entry.shape for entry in entries if takes(entry, oft.oft_target)]
         return sum(_rotations(width, oft.oft_rank, oft.block_size) for _, width in shapes)
     if run.method.finetuning_type in PROMPTS:
         return _tokens(run, config)
@@ -115,13 +121,19 @@ def _rotations(width: int, blocks: int, size: int) -> int:
 
 
 def _lora_count(lora: Lora, entries: list[weights.Entry]) -> int:
-    adapted = [entry for entry in entries if _takes_lora(entry, lora.lora_target)]
+    adapted = [entry for entry in entries if takes(entry, lora.lora_target)]
     lengths = sum(entry.shape[0] for entry in adapted) if lora.use_dora else 0
-    inside = [entry for entry in entries if any(f".{word}." in f".{entry.key}" for word in lora.additional_target)]
-    return lora.lora_rank * sum(sum(entry.shape) for entry in adapted) + lengths + sum(one.elements for one in inside)
+    whole = sum(entry.elements for entry in inside(entries, lora.additional_target))
+    return lora.lora_rank * sum(sum(entry.shape) for entry in adapted) + lengths + whole
 
 
-def _takes_lora(entry: weights.Entry, targets: tuple[str, ...]) -> bool:
+def inside(entries: Iterable[weights.Entry], modules: Sequence[str]) -> list[weights.Entry]:
+    """The tensors of these modules."""
+    return [entry for entry in entries if any(f".{word}." in f".{entry.key}" for word in modules)]
+
+
+def takes(entry: weights.Entry, targets: Sequence[str]) -> bool:
+    """Whether these targets put an adapter on the layer of this tensor."""
     if len(entry.shape) != 2 or not entry.key.endswith(".weight"):
         return False
     if "all" in targets:
@@ -141,16 +153,23 @@ def audit_method(run: Run, folder: Path) -> list[Finding]:
     The names in the files answer for the usual ones. Only where they do not, the model is built without its weights
     and asked, which loads torch.
     """
-    goes_on = run.model.adapter_name_or_path and not run.method.lora.create_new_adapter
-    if goes_on or _names_are_known(run, folder):
+    if run.trains_further or _names_are_known(run, folder):
         return []
     try:
-        adapters.look(load.skeleton(folder, trust_remote_code=run.model.trust_remote_code), run.method)
+        model = without_weights(run, folder)
+        if model is not None:  # else `attach` will ask the one that has them
+            adapters.look(model, run.method)
     except LlamaFactoryError as error:
         return [Finding(error.id, "error", error.where, error.values)]
-    except (ImportError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError):
-        return []  # a model that cannot be built without weights: `attach` will ask the one that has them
     return []
+
+
+def without_weights(run: Run, folder: Path) -> nn.Module | None:
+    """The model to ask for its parts; None for one that cannot be built without weights."""
+    try:
+        return load.skeleton(folder, trust_remote_code=run.model.trust_remote_code)
+    except (ImportError, RuntimeError, ValueError, TypeError, AttributeError, KeyError, OSError):
+        return None
 
 
 def _names_are_known(run: Run, folder: Path) -> bool:
@@ -162,7 +181,7 @@ def _names_are_known(run: Run, folder: Path) -> bool:
         if lora.additional_target or lora.lora_bias != "none" or any(map(is_pattern, targets)):
             return False
         return targets == ("all",) or all(
-            word != "all" and any(_takes_lora(one, (word,)) for one in layers) for word in targets
+            word != "all" and any(takes(one, (word,)) for one in layers) for word in targets
         )
     if method.finetuning_type == "full" or method.finetuning_type in PROMPTS:
         return True

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import adapters, expansion, fingerprint, weights, window
+from llama_factory.model import adapters, expansion, fingerprint, going_on, weights, window
 from llama_factory.model.methods import pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
@@ -60,13 +60,16 @@ def trained_files(
     longer = window.of_module(module, base_folder)
     if longer is not None and not run.method.adapts:
         window.say_so(folder / "config.json", longer)
+    method = adapters.settings_for_note(run)
+    if run.trains_further:
+        method |= going_on.kept(_plain(cast(Any, module).peft_config[TRAINED].to_dict()))
     born = fingerprint.Birth(
         base=run.model.model_name_or_path or "",
         base_weights=fingerprint.weights(base_folder),
         base_config=fingerprint.config(base_folder),
         template=template_text,
         template_fingerprint=template_fingerprint,
-        method=adapters.settings_for_note(run) | ({} if longer is None else {window.NOTE: dict(longer)}),
+        method=method | ({} if longer is None else {window.NOTE: dict(longer)}),
         versions=fingerprint.versions(),
         beneath=tuple({"name": name, "adapter": fingerprint.adapter(one)} for name, one in (beneath or {}).items()),
     )

@@ -24,7 +24,7 @@ from llama_factory.data import audit as data_audit
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
-from llama_factory.model import load, window
+from llama_factory.model import going_on, load, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
@@ -94,14 +94,13 @@ def check(
     return report
 
 
-def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
+def audit(run: Run, folders: Folders, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
     """What the rows show together with the model and the plan. No weights, seconds at most."""
-    train, texts = rows.train, run.stage == "pt"
+    train, texts, base = rows.train, run.stage == "pt", folders.base
     per_epoch = data.steps_per_epoch(run, rows.units)
     total = config_audit.total_steps(run, per_epoch)
     lengths_R, largest = _measured(rows)
-    new = run.model.rope_scaling is not None and not run.model.adapter_name_or_path
-    longer = window.for_training(run, base, ()) if new else None
+    longer = window.for_training(run, base, folders.adapters)
     return [
         *config_audit.audit(run),
         *_optimizer_library(run),
@@ -110,6 +109,7 @@ def audit(run: Run, base: Path, renderer: Renderer, rows: data.Prepared) -> list
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
         *model_audit.audit(base, lengths_R, largest, longer),
         *model_audit.audit_method(run, base),
+        *going_on.audit(run, folders),
         *model_audit.audit_disk(
             run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch
         ),
@@ -161,7 +161,7 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.findings += [note for one in report.data_sets for note in one.account.notes]
     report.samples = _samples(rows.train, renderer)
     report.summary |= _figures(run, rows)
-    report.findings += audit(run, folders.base, renderer, rows)
+    report.findings += audit(run, folders, renderer, rows)
     way, said = foresight.ahead(run, folders.base, rows, language)
     report.findings += said
     if way is not None:

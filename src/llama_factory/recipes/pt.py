@@ -41,7 +41,7 @@ def pt(run: Run, say: Say, language: Language) -> Outcome:
     machine.torch_setup()
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
-    findings = check.audit(run, bench.folders.base, bench.renderer, rows)
+    findings = check.audit(run, bench.folders, bench.renderer, rows)
     check.refuse(findings)
     tell(say, (one for one in findings if one.severity == "warning"), language)
     with storage.Lock(bench.output):

@@ -64,7 +64,7 @@ class Bench:
     @property
     def makes_new(self) -> bool:
         """Whether a new adapter is trained, and not one that is there already."""
-        return not self.reopens and (not self.folders.adapters or self.run.method.lora.create_new_adapter)
+        return not self.reopens and not self.run.trains_further
 
     @property
     def beneath(self) -> Mapping[str, Path]:

@@ -67,6 +67,18 @@ LETTERS: Mapping[str, Letter] = {
         zh="该适配器是在另外 {count} 个适配器之上训练的，而给出的适配器中没有 {found}。",
         zh_cure="缺少它们会导致回答错误。请写 `adapter_name_or_path: {chain}`。",
     ),
+    "model.adapter-other-method": Letter(
+        en="`finetuning_type: {asked}`, and the adapter to be trained further is of the kind {found}.",
+        en_cure="Write `finetuning_type: {found}`, or leave `adapter_name_or_path` out to train a new one.",
+        zh="`finetuning_type: {asked}`，而要继续训练的适配器类型为 {found}。",
+        zh_cure="请写 `finetuning_type: {found}`，或删除 `adapter_name_or_path` 以训练新的适配器。",
+    ),
+    "model.adapter-keeps-its-own": Letter(
+        en="the adapter is trained further as it was made, and these keys do nothing (in brackets its own): {keys}.",
+        en_cure="Remove them. For other settings export the adapter (`export_dir`) and train a new one on the result.",
+        zh="适配器按其原有设置继续训练，以下键不起作用（括号内为其自身的值）：{keys}。",
+        zh_cure="请删除这些键。若需其他设置，请先导出该适配器（`export_dir`），再在结果上训练新的适配器。",
+    ),
     "model.pissa-not-here": Letter(
         en="`pissa_init` takes weights apart, and those of `{found}` are no matrix of plain numbers.",
         en_cure="Name linear layers in `lora_target`, load the model unquantised, or remove `pissa_init`.",

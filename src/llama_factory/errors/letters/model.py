@@ -294,10 +294,11 @@ LETTERS: dict[str, Letter] = {
         zh="适配器类型为 {found};可以打开的类型:{known}。",
         zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
     ),
-    "model.adapter-with-whole-modules": Letter(
-        en="the adapter brings whole modules beside LoRA ({found}), which cannot be opened.",
+    "model.adapter-with-tokens": Letter(
+        en="beside LoRA the adapter changes the embeddings of single tokens (trainable_token_indices), which is not "
+        "built here.",
         en_cure="Merge it with the program that made it, and use the result as `model_name_or_path`.",
-        zh="该适配器除 LoRA 外还包含完整模块({found}),无法打开。",
+        zh="该适配器除 LoRA 外还修改了个别词元的嵌入(trainable_token_indices),此处未实现。",
         zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
     ),
     "model.adapter-newer": Letter(
