@@ -12,7 +12,7 @@ from test_adapters import IDS, attach, logits, run_for, shaken
 from transformers import AutoModelForCausalLM
 
 from llama_factory.config import from_mapping
-from llama_factory.errors import InputError, LlamaFactoryError
+from llama_factory.errors import InputError, LlamaFactoryError, MachineError
 from llama_factory.model import adapters, expansion, load, save
 from llama_factory.model.expansion import Place, places
 from llama_factory.model.methods import Start
@@ -127,6 +127,18 @@ def test_a_model_that_would_say_something_else_is_refused(monkeypatch: pytest.Mo
     with pytest.raises(InputError) as caught:
         expansion.expand(tiny("llama", attention=None), 1)
     assert caught.value.id == "model.pro-changes"
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_model_of_the_wrong_type(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_room(*given: Any) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(expansion, "_insert", no_room)
+    with pytest.raises(MachineError) as caught:
+        expansion.expand(load.load(tiny_model, dtype="float32"), 2)
+    assert caught.value.id == "model.no-memory"
 
 
 def test_it_needs_freeze_and_its_keys_need_it() -> None:

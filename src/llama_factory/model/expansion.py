@@ -17,7 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from llama_factory.errors import InputError
+from llama_factory.errors import InputError, MachineError
+from llama_factory.machine import is_out_of_memory
 from llama_factory.model import fingerprint
 from llama_factory.model.methods.names import layers
 from llama_factory.model.weights import Entry
@@ -76,8 +77,10 @@ def expand(model: nn.Module, blocks: int) -> None:
             before = whole(input_ids=ids, use_cache=False).logits
             _insert(whole, name, places(count, blocks))
             same = bool(torch.equal(whole(input_ids=ids, use_cache=True).logits, before))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError):
-        same = False
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise MachineError("model.no-memory", where="use_llama_pro") from error
+        raise InputError("model.pro-changes", where="use_llama_pro", type=whole.config.model_type) from error
     if not same:
         raise InputError("model.pro-changes", where="use_llama_pro", type=whole.config.model_type)
 

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from llama_factory.errors import InputError
+from llama_factory.errors import InputError, MachineError
+from llama_factory.machine import is_out_of_memory
 from llama_factory.model.methods.start import Made, Start
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def around(model: nn.Module, config: PeftConfig) -> nn.Module:
         with torch.no_grad():
             module(input_ids=torch.tensor([[1, 2]], device=device), use_cache=False)
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise MachineError("model.no-memory", where="finetuning_type") from error
         kind, known = str(cast(Any, config).peft_type.value), "lora, oft, freeze, full"
         values = {"found": kind, "type": cast(Any, model).config.model_type, "reason": brief(error), "known": known}
         raise InputError("model.prompts-do-not-fit", where="finetuning_type", **values) from error

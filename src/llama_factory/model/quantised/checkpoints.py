@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llama_factory import machine
 from llama_factory.errors import InputError, LlamaFactoryError, SeveralErrors
 from llama_factory.model import weights
 from llama_factory.model.weights import Entry
@@ -171,6 +172,8 @@ def arguments(form: Form, device: str) -> dict[str, Any]:
     from transformers import AwqConfig, GPTQConfig
 
     given: dict[str, Any] = {"device_map": {"": device}}
+    if form.method == "bitsandbytes":
+        machine.hush()
     if form.method == "gptq":
         given["quantization_config"] = GPTQConfig(bits=form.bits, backend="torch")
     if form.method == "awq":

@@ -48,7 +48,7 @@ def finish(model: nn.Module, asked: Asked, dtype: str, device: str) -> nn.Module
         made.requires_grad_(False)
         parent, _, last = name.rpartition(".")
         setattr(model.get_submodule(parent), last, made)
-    return model
+    return model.to(device)
 
 
 def group_for(inputs: int, where: str) -> int:

@@ -13,7 +13,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from llama_factory import machine
 from llama_factory.errors import InputError, MachineError
 from llama_factory.model import weights
 from llama_factory.model.quantised import bitsandbytes, checkpoints, guards, hqq, layers
@@ -46,14 +45,11 @@ class Way:
 
     def finish(self, model: nn.Module, dtype: str, device: str) -> nn.Module:
         """The loaded model on `device`, its linear layers as asked."""
-        if self.form is None and self.asked is None:
-            return model.to(device)
         if self.asked is not None:
-            model = METHODS[self.asked.method].finish(model, self.asked, dtype, device)
-        if self.form is not None and self.form.method == "bitsandbytes":
-            machine.hush()
-        moves = self.asked is not None and self.asked.method == "hqq"
-        return model.to(device) if moves else model  # the others were loaded on it, and may not be moved
+            return METHODS[self.asked.method].finish(model, self.asked, dtype, device)
+        if self.form is None:
+            return model.to(device)
+        return model
 
     def told(self, model: nn.Module, dtype: str) -> list[Finding]:
         """What the model takes now that it is there, beside what it would take in `dtype`."""
