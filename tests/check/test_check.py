@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from planting import LONG, Row, copy_of, good_rows, ids, settings, write
+from safetensors.numpy import load_file, save_file
 
 from llama_factory import recipes
 from llama_factory.apps.cli import main
@@ -22,6 +24,7 @@ from llama_factory.errors.letters import LETTERS
 from llama_factory.model import audit as model_audit
 from llama_factory.model import load, weights
 from llama_factory.model.methods import Start
+from llama_factory.model.quantised import loading
 from llama_factory.trainer import FitPlan
 
 
@@ -308,6 +311,24 @@ def test_an_adapter_that_is_trained_further_has_its_own_settings(checked, tiny_m
     report = checked(**more, finetuning_type="oft")
     assert ids(report, "error") == ["model.adapter-other-method"]
     assert report.exit_code == 2
+
+
+@pytest.mark.plants("model.quantised-names-nothing")
+def test_layers_left_alone_that_a_quantised_checkpoint_does_not_have_are_noted(
+    checked, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {"quant_method": "gptq", "bits": 4, "group_size": 32, "ignore_layers": ["lm_head", "wg"]}
+    folder, layer = copy_of(tiny_model, tmp_path / "packed", quantization_config=said), "model.layers.0.mlp.down_proj"
+    file = Path(folder) / "model.safetensors"
+    held = load_file(file)
+    outputs, inputs = held.pop(f"{layer}.weight").shape
+    held[f"{layer}.qweight"] = np.zeros((inputs // 8, outputs), np.int32)
+    held[f"{layer}.scales"] = np.ones((inputs // 32, outputs), np.float16)
+    save_file(held, file)
+    monkeypatch.setattr(loading, "_missing", lambda names: "")
+    (found,) = checked(model_name_or_path=folder).findings
+    assert (found.id, found.severity) == ("model.quantised-names-nothing", "note")
+    assert found.values["found"] == "wg"
 
 
 @pytest.mark.plants("storage.failed")
