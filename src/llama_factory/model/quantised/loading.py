@@ -46,10 +46,9 @@ class Way:
     def finish(self, model: nn.Module, dtype: str, device: str) -> nn.Module:
         """The loaded model on `device`, its linear layers as asked."""
         if self.asked is not None:
-            return METHODS[self.asked.method].finish(model, self.asked, dtype, device)
-        if self.form is None:
-            return model.to(device)
-        return model
+            made: nn.Module = METHODS[self.asked.method].finish(model, self.asked, dtype, device)
+            return made
+        return model.to(device) if self.form is None else model  # such a one was loaded there, and may not be moved
 
     def told(self, model: nn.Module, dtype: str) -> list[Finding]:
         """What the model takes now that it is there, beside what it would take in `dtype`."""
