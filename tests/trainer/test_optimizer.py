@@ -152,7 +152,7 @@ def test_the_state_goes_out_and_in_as_named_tensors_without_the_weights_noticing
         for step in steps:
             weight.grad = torch.sin(torch.arange(4.0) + step)
             optimizer.step(1e-2)
-        return weight.detach(), {name: tensor.clone() for name, tensor in optimizer.state().items()}
+        return weight.detach(), {name: tensor.clone() for name, tensor in optimizer.state()[0].items()}
 
     whole, _ = run(range(6), None, torch.ones(4))
     half, state = run(range(3), None, torch.ones(4))
@@ -168,7 +168,7 @@ def test_a_weight_that_no_step_touched_has_no_state_and_no_decay() -> None:
     module.used.sum().backward()
     optimizer.step(0.1)
     assert module.idle.tolist() == [1.0, 1.0]
-    assert sorted(optimizer.state()) == ["exp_avg/used", "exp_avg_sq/used", "step/used"]
+    assert sorted(optimizer.state()[0]) == ["exp_avg/used", "exp_avg_sq/used", "step/used"]
 
 
 def test_nothing_trainable_and_fp16_weights_are_refused() -> None:

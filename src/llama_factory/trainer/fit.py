@@ -342,13 +342,14 @@ class _Loop(Generic[P]):
         return type(error)(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
 
     def _state(self) -> State:
+        tensors, facts = self.optimizer.state()
         return State(
             step=self.step,
             total_steps=self.total,
             epoch=self.epoch,
             masters=self.masters.tensors(),
-            optimizer=self.optimizer.state(),
-            optimizer_facts=self.optimizer.facts(),
+            optimizer=tensors,
+            optimizer_facts=facts,
             result=self.optimizer.result(),
             rates=self.rates.state(),
             randomness=randomness.capture(),

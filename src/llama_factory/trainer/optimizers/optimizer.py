@@ -13,6 +13,7 @@ from llama_factory.records import Finding
 from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.optimizers.groups import Asked
 from llama_factory.trainer.optimizers.makers import MAKERS
+from llama_factory.trainer.optimizers.state import Facts
 from llama_factory.trainer.plan import FitPlan
 
 
@@ -30,13 +31,10 @@ class Optimizer:
     def step(self, learning_rate: float) -> None:
         self._engine.step(learning_rate)
 
-    def state(self) -> dict[str, Tensor]:
-        """`exp_avg/<name>` and the like; nothing for a parameter never touched so far."""
-        return self._engine.state()[0]
-
-    def facts(self) -> dict[str, Any]:
-        """What the state has beside tensors, as JSON holds it; empty with AdamW."""
-        return self._engine.state()[1]
+    def state(self) -> tuple[dict[str, Tensor], Facts]:
+        """`exp_avg/<name>` and the like, nothing for a parameter never touched so far; and what the state has beside
+        tensors, as JSON holds it, empty with AdamW."""
+        return self._engine.state()
 
     def load(self, state: Mapping[str, Tensor], facts: Mapping[str, Any] | None = None) -> None:
         self._engine.load(state, facts or {})

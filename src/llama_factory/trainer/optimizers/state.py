@@ -2,8 +2,8 @@
 
 In: the optimizers of a run, and the names of their parameters. Out: `kind/name` -> tensor, and facts: numbers, flags
 and words. A parameter's entry may be a tensor, a number, a list of these, or an object of a class that the optimizer's
-maker named (`objects`), whose attributes are treated alike. Anything else is refused: nothing is pickled, and no class
-is looked up by a word of a file.
+maker named (`objects`), whose attributes are treated alike. Anything else is refused: nothing is pickled, and a word
+of a file finds no class but these.
 """
 
 from __future__ import annotations
