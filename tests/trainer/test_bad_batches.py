@@ -174,6 +174,17 @@ def test_a_first_step_that_changes_no_number_ends_the_run(monkeypatch: pytest.Mo
     assert caught.value.values["rate"] > 0
 
 
+def test_an_update_that_changed_nothing_but_the_optimizer_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Optimizer, "step", lambda self, rate: None)
+    with pytest.raises(DivergedError) as caught:
+        run(objective, toy_source(), checkpoints=toy_checkpoints(tmp_path), save_steps=100)
+    assert caught.value.values["step"] == 2, "the first step of a warm-up has a rate of 0"
+    assert caught.value.values["kept"] == "-"
+    assert not list(tmp_path.glob("checkpoint-*"))
+
+
 @pytest.mark.parametrize(("steps", "ends"), [(3, "trainer.only-rested"), (8, "")])
 def test_an_optimizer_that_rests_at_first_is_given_time_and_no_more(steps: int, ends: str) -> None:
     plan = {"optim": "schedule_free_radam", "max_steps": steps}
@@ -183,3 +194,16 @@ def test_an_optimizer_that_rests_at_first_is_given_time_and_no_more(steps: int, 
     with pytest.raises(DivergedError) as caught:
         run(objective, toy_source(), **plan)
     assert caught.value.id == ends
+
+
+def test_a_run_that_only_rested_says_so_again_when_it_is_given_again_and_goes_on_when_it_is_longer(
+    tmp_path: Path,
+) -> None:
+    plan = {"optim": "schedule_free_radam", "checkpoints": toy_checkpoints(tmp_path)}
+    for _ in range(2):
+        with pytest.raises(DivergedError) as caught:
+            run(objective, toy_source(), max_steps=3, **plan)
+        assert caught.value.id == "trainer.only-rested"
+        assert not (tmp_path / "model.safetensors").exists()
+    longer = run(objective, toy_source(), max_steps=8, **plan)[0]
+    assert (longer.first_step, longer.step) == (3, 8)

@@ -17,6 +17,7 @@ from llama_factory.errors import MachineError
 from llama_factory.losses import Term
 from llama_factory.records import Batch, Step
 from llama_factory.trainer import FitResult, fit
+from llama_factory.trainer.optimizers import Optimizer
 from llama_factory.trainer.room import Room
 
 FILES = ("model.safetensors", "optimizer.safetensors", "rng.safetensors", "trainer_state.json")
@@ -167,6 +168,34 @@ def test_a_row_that_does_not_fit_alone_ends_the_run_with_its_name_and_the_state_
         assert part in caught.value.letter()
     before = caught.value.values["step"] - 1
     assert before == 0 or caught.value.values["kept"] == checkpoints.at(before)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_update_that_does_not_fit_ends_the_run_and_is_not_saved(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints, made = toy_checkpoints(tmp_path), Optimizer.step
+
+    def step(self: Optimizer, rate: float) -> None:
+        made(self, rate)
+        if rate == pytest.approx(3e-3):  # the fifth, after a warm-up of four
+            raise ERRORS[name]
+
+    monkeypatch.setattr(Optimizer, "step", step)
+    with pytest.raises(MachineError, match="adafactor") as caught:
+        run(objective, checkpoints=checkpoints, save_steps=3)
+    assert (caught.value.id, caught.value.values["step"]) == ("trainer.no-memory-for-update", 5)
+    assert caught.value.values["kept"] == checkpoints.at(3)
+    assert not checkpoints.at(4).exists()
+
+
+def test_an_optimizers_other_error_is_not_called_a_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(self: Optimizer, rate: float) -> None:
+        raise RuntimeError("The size of tensor a (3) must match the size of tensor b (4)")
+
+    monkeypatch.setattr(Optimizer, "step", step)
+    with pytest.raises(RuntimeError, match="tensor a"):
+        run(objective)
 
 
 def test_another_error_is_not_called_a_lack_of_memory() -> None:

@@ -42,8 +42,8 @@ class State:
     optimizer: `exp_avg/<name>` and the like; optimizer_facts: what it has beside tensors; rates: what a schedule has
     seen. result: the weights as they are used, where they are not the masters. meter: the figures since the last log
     line, so that the line after a resume is the mean of all its steps. evaluation_due: a signal came before it was
-    done. best: the best evaluation so far, and how many were made since. health: batches passed over so far, and the
-    limit of a micro-batch since memory ran out.
+    done. best: the best evaluation so far, and how many were made since. health: batches passed over so far, the
+    limit of a micro-batch since memory ran out, and how many updates in a row have changed nothing.
     """
 
     step: int

@@ -35,7 +35,7 @@ from llama_factory.trainer.plan import FitPlan, Strategy, due
 from llama_factory.trainer.ports import Evaluate, Evaluation, Objective, Observer, Origin, P, Source, Start
 from llama_factory.trainer.schedule import Rates, rates_of
 from llama_factory.trainer.signals import LeaveNow, Stop
-from llama_factory.trainer.update import Updater
+from llama_factory.trainer.update import HALF_MADE, Updater
 
 PASSED_OVER = frozenset({"trainer.loss-not-finite", "trainer.gradient-not-finite"})
 """What a batch can be to blame for. A gradient of exactly 0 is no batch's fault."""
@@ -331,12 +331,13 @@ class _Loop(Generic[P]):
     ) -> LlamaFactoryError:
         """Save the state before the bad step, as the step was not made, and name it in the letter.
 
-        Where the weights are broken nothing is saved, and they are what is told: no row is to blame.
+        Where the weights are broken nothing is saved, and they are what is told: no row is to blame. Nothing is saved
+        either of an update that was broken off.
         """
         self.masters.forget_gradients()
         if error.id in PASSED_OVER and not self.masters.finite():
             return DivergedError("trainer.weights-not-finite", step=self.step, kept=self.kept or "-")
-        if self._has_news():
+        if self._has_news() and error.id not in HALF_MADE:
             with suppress(LlamaFactoryError, MemoryError):  # the disk may be full too: the first trouble is told
                 self._save(replace(self._state(), source=source, randomness=random))
         return type(error)(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
@@ -357,7 +358,11 @@ class _Loop(Generic[P]):
             meter=self.meter.state(time.monotonic()),
             evaluation_due=self.evaluation_due,
             best=self.best.state(),
-            health={"skipped": self.skipped, "micro_batch_tokens": self.updater.room.limit},
+            health={
+                "skipped": self.skipped,
+                "micro_batch_tokens": self.updater.room.limit,
+                "still": self.updater.still,
+            },
         )
 
     def _restore(self, state: State) -> None:
@@ -372,6 +377,7 @@ class _Loop(Generic[P]):
         self.meter.restore(state.meter)
         self.skipped = state.health.get("skipped", 0)
         self.updater.room.limit = state.health.get("micro_batch_tokens")
+        self.updater.still = state.health.get("still", 0)
         randomness.put_back(state.randomness)
 
     def _notice(self, findings: Iterable[Finding]) -> None:

@@ -23,6 +23,9 @@ from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault
 
+GLANCED = 1 << 22
+"""Numbers that are squared in fp64 at a time: 64 MB, where the largest matrix could take gigabytes."""
+
 
 class Masters:
     """A context: the hooks that collect gradients are on the parameters only inside it.
@@ -123,8 +126,11 @@ class Masters:
         self.to_working()
 
     def glance(self) -> list[float]:
-        """A number for each value that another one would hardly have: the sum of its squares."""
-        return [float(value.detach().double().square().sum()) for value in self.values.values()]
+        """A number for each value that another one would hardly have: the sum of its squares, with little copied."""
+        return [
+            math.fsum(part.double().square().sum().item() for part in torch.split(value.detach().reshape(-1), GLANCED))
+            for value in self.values.values()
+        ]
 
     def finite(self) -> bool:
         """In one pass without a copy: nan and inf both show in the smallest or the largest value."""

@@ -134,17 +134,4 @@ LETTERS: dict[str, Letter] = {
         zh="适配器是在 {trained} 的基座上训练的。",
         zh_cure="现合并进全精度的基座，其回答会与训练时略有不同。",
     ),
-    "trainer.only-rested": Letter(
-        en="the run ended after step {step}, and `{optimizer}` moves nothing in its first steps: nothing was trained.",
-        en_cure="Make more steps (`num_train_epochs` or `max_steps`), or take another `optim`.",
-        zh="训练在第 {step} 步结束，而 `{optimizer}` 在最初几步不更新任何权重：什么也没有训练。",
-        zh_cure="请增加步数（`num_train_epochs` 或 `max_steps`），或换用其他 `optim`。",
-    ),
-    "trainer.nothing-learned": Letter(
-        en="step {step} was made at a learning rate of {rate}, and not one trained number has changed.",
-        en_cure="Please report it with the configuration: a step that changes nothing must not go unseen. "
-        "Last good state: {kept}.",
-        zh="第 {step} 步以学习率 {rate} 完成，但没有任何可训练的数值发生变化。",
-        zh_cure="请连同配置一起报告：不起作用的一步不应被忽略。最近的正常状态：{kept}。",
-    ),
 }

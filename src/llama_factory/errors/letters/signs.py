@@ -36,6 +36,16 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请设置 `gradient_checkpointing: true`、减小 `cutoff_len`、去掉该行，或减少训练的权重"
         "（`finetuning_type: lora`）、换用更小的模型。",
     ),
+    "trainer.no-memory-for-update": Letter(
+        en="memory ran out in the update of step {step}, for the state of `{optimizer}`: {reason}. Nothing is saved of "
+        "a half-made update. The last good state: {kept}.",
+        en_cure="Take an optimizer that keeps less (`optim: adafactor` or `adamw_8bit`), or train fewer weights "
+        "(`finetuning_type: lora`). Smaller batches help little.",
+        zh="第 {step} 步更新权重时内存不足，无法容纳 `{optimizer}` 的状态：{reason}。未完成的更新不会保存。"
+        "最近的正常状态：{kept}。",
+        zh_cure="请使用占用更少的优化器（`optim: adafactor` 或 `adamw_8bit`），或减少训练的权重"
+        "（`finetuning_type: lora`）。减小批次作用不大。",
+    ),
     # The machine and the losses, with the limits of the tutorial's table.
     "trainer.low-use": Letter(
         en="the {device} was used only to {percent} % in the steps of the last {lines} log lines ({threads} threads of "

@@ -67,6 +67,20 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请确认被训练的模块确实参与计算（`lora_target`、`freeze_trainable_modules`），且数据行含有回答。"
         "最近的正常状态：{kept}。",
     ),
+    "trainer.nothing-learned": Letter(
+        en="step {step} was made at a learning rate of {rate}, and not one trained number has changed.",
+        en_cure="Raise `learning_rate`, leave out `pure_bf16` or take another `optim`. If it happens all the same, "
+        "please report it with the configuration. Last good state: {kept}.",
+        zh="第 {step} 步以学习率 {rate} 完成，但没有任何可训练的数值发生变化。",
+        zh_cure="请提高 `learning_rate`、去掉 `pure_bf16` 或换用其他 `optim`。若仍然如此，请连同配置一起报告。"
+        "最近的正常状态：{kept}。",
+    ),
+    "trainer.only-rested": Letter(
+        en="the run ended after step {step}, and `{optimizer}` moves nothing in its first steps: nothing was trained.",
+        en_cure="Make more steps (`num_train_epochs` or `max_steps`), or take another `optim`.",
+        zh="训练在第 {step} 步结束，而 `{optimizer}` 在最初几步不更新任何权重：什么也没有训练。",
+        zh_cure="请增加步数（`num_train_epochs` 或 `max_steps`），或换用其他 `optim`。",
+    ),
     "trainer.not-reached": Letter(
         en="no gradient came to {count} of the {total} trained tensors; the first is {first}.",
         en_cure="Usual for experts that no token of this batch was sent to. Otherwise the model does not use them: "
