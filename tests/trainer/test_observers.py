@@ -7,15 +7,19 @@ import json
 import math
 import re
 import sys
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console as Terminal
 from trainer_told import evaluation, progress, start, tell
-from trainer_toys import Ears, ToyPolicy, objective, toy_plan, toy_source
+from trainer_toys import Ears, ToyPolicy, objective, toy_checkpoints, toy_plan, toy_source
 
-from llama_factory.errors import Language
-from llama_factory.records import Finding
+from llama_factory.errors import DivergedError, Language
+from llama_factory.losses import Term
+from llama_factory.records import Batch, Finding
 from llama_factory.trainer import Progress, fit
 from llama_factory.trainer.observers import Console, Diagnosis, JsonLines, LossPlot, Quiet, TensorBoard, diagnosis
 from llama_factory.trainer.observers.plot import curves, draw, smoothed
@@ -255,6 +259,30 @@ def test_a_resume_cuts_the_signs_of_steps_that_are_made_again(tmp_path: Path) ->
     assert [one.values["step"] for one in diagnosis.read(path)] == [3, 12, 15]
     Diagnosis(path).started(start())
     assert not path.exists()
+
+
+def test_a_batch_that_was_passed_over_stays_in_it_where_its_step_is_still_to_be_made(tmp_path: Path) -> None:
+    path = tmp_path / "health.jsonl"
+    for number in (1, 2, 3):
+        Diagnosis(path).noticed(skipped(13, number))
+    Diagnosis(path).started(replace(start(first_step=12), skipped=2))
+    assert [one.values["number"] for one in diagnosis.read(path)] == [1, 2]
+
+
+def test_the_loop_tells_how_many_batches_were_passed_over_before_it_goes_on(tmp_path: Path) -> None:
+    """Two bad batches for one step, one more than allowed: the state that is saved has the first behind it."""
+
+    def bad(policy: ToyPolicy, batch: Batch) -> Mapping[str, Term]:
+        term = objective(policy, batch)["sft"]
+        return {"sft": Term(term.sum * float("nan"), term.count) if source.taken in (6, 7) else term}
+
+    for allowed in (1, 9):
+        source, listener = toy_source(), Diagnosis(tmp_path / "health.jsonl")
+        plan = toy_plan(max_steps=12, skip_bad_batch=allowed, save_steps=100)
+        with pytest.raises(DivergedError) if allowed == 1 else nullcontext():
+            fit(ToyPolicy(), source, bad, plan, observers=[listener], checkpoints=toy_checkpoints(tmp_path / "run"))
+    found = diagnosis.read(tmp_path / "health.jsonl")
+    assert [(one.values["step"], one.values["number"]) for one in found] == [(6, 1), (6, 2)]
 
 
 def test_lines_of_it_that_nobody_can_tell_are_passed_over(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ class _Loop(Generic[P]):
             self._restore(found.state)
         trained = sum(value.numel() for value in self.masters.values.values())
         per_epoch = self.source.steps_per_epoch
-        self.listeners.started(Start(self.step, self.total, per_epoch, trained, self.resumed_from))
+        self.listeners.started(Start(self.step, self.total, per_epoch, trained, self.resumed_from, self.skipped))
         self.health.begin(self.step)
         self._notice((*(found.findings if found else ()), *self._standing(found.state if found else None)))
 

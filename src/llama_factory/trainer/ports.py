@@ -80,13 +80,14 @@ Origin = Callable[[int], str]
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Told once, before the first step of this process."""
+    """Told once, before the first step of this process. skipped: batches that were passed over before it."""
 
     first_step: int
     total_steps: int
     steps_per_epoch: int
     trained_parameters: int
     resumed_from: Path | None
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from llama_factory.records import Finding
 from llama_factory.trainer.observers.quiet import Quiet
 from llama_factory.trainer.ports import Start
 
+SKIPPED = "trainer.batch-skipped"
+
 
 class Diagnosis(Quiet):
     def __init__(self, path: Path) -> None:
@@ -22,7 +24,7 @@ class Diagnosis(Quiet):
 
     def started(self, start: Start) -> None:
         if self._path.exists():
-            kept = [_line(one) for one in read(self._path) if one.values["step"] <= start.first_step]
+            kept = [_line(one) for one in read(self._path) if _is_past(one, start)]
             storage.write_file(self._path, "".join(line + "\n" for line in kept))
             if not kept:
                 self._path.unlink()
@@ -52,6 +54,13 @@ def read(path: Path) -> list[Finding]:
         if is_health(one):
             found.append(one)
     return found
+
+
+def _is_past(finding: Finding, start: Start) -> bool:
+    """Whether it happened before the run goes on. A batch is passed over before its step, which is made afterwards."""
+    if finding.id == SKIPPED and finding.values["number"] <= start.skipped:
+        return True
+    return bool(finding.values["step"] <= start.first_step)
 
 
 def _line(finding: Finding) -> str:
