@@ -149,6 +149,8 @@ def test_keys_that_nothing_reads_are_said():
     assert unused(**head, use_muon=True) == []
     shares = {"use_badam": True, "badam_mode": "ratio", "badam_mask_mode": "scatter"}
     assert unused(**shares, badam_switch_mode="fixed", badam_verbose=1) == ["badam_switch_mode", "badam_verbose"]
+    assert unused(**shares, weight_decay=0.1) == ["weight_decay"]
+    assert unused(use_badam=True, weight_decay=0.1) == []
 
 
 def test_muon_on_adapters_is_worth_a_warning():

@@ -82,6 +82,8 @@ def optimizer_fits(run: Run) -> Iterator[Said]:
         yield Said("config.badam-fixed-where", ("badam_switch_mode", "badam_start_block"), {})
     if kind == "badam_layer" and badam.badam_switch_mode == "random" and badam.badam_start_block is not None:
         yield unused("badam_start_block", "badam_switch_mode", "random")
+    if kind == "badam_ratio" and optimizer.weight_decay:  # the package has none for a share of a matrix
+        yield unused("weight_decay", "badam_mode", "ratio")
     extra = method.freeze.freeze_extra_modules if method.finetuning_type == "freeze" else ()
     if extra and (kind == "badam_layer" or (kind == "badam_ratio" and any(map(RESTING.search, extra)))):
         yield unused("freeze_extra_modules", "optim", kind)

@@ -24,7 +24,7 @@ def require_pages(run: Run, device: str) -> None:
 
 
 def low_rank(optimizer: Optimizer) -> LowRank:
-    """The keys of GaLore or APOLLO, and `optim_args` over them."""
+    """The keys of GaLore or APOLLO, and `optim_args` over them, in which 0 was refused."""
     galore, apollo, args = optimizer.galore, optimizer.apollo, optimizer.args
     interval, scale = galore.galore_update_interval, galore.galore_scale
     proj_type: str = galore.galore_proj_type
@@ -62,5 +62,5 @@ def moved_by(optimizer: Optimizer) -> Mapping[str, Fact]:
     section = {"galore": optimizer.galore, "apollo": optimizer.apollo, "badam": optimizer.badam}.get(
         optimizer.kind.split("_")[0]
     )
-    keys = {} if section is None else section.model_dump()
+    keys = {} if section is None else section.model_dump(exclude={"badam_verbose"})
     return {"optim": optimizer.kind, "optim_args": str(dict(optimizer.args)), **{key: str(keys[key]) for key in keys}}
