@@ -91,6 +91,14 @@ def test_a_step_of_a_variant_of_lora_is_opened_again_as_it_was(tried, given: dic
     assert report.trial.difference <= trial.SAME
 
 
+def test_an_optimizer_that_rests_at_first_is_tried_until_it_moves(tried) -> None:
+    given = {"optim": "schedule_free_radam", "lr_scheduler_type": "constant", "learning_rate": 1e-4}
+    report = tried(**given)
+    assert report.findings == []
+    assert report.trial is not None
+    assert report.trial.difference <= trial.SAME
+
+
 def test_the_batch_is_the_largest_one_that_the_run_builds(tried, tiny_model: Path, tmp_path: Path) -> None:
     rows = [*good_rows(30), LONG, *good_rows(17), LONG, *good_rows(5)]
     found = tried(rows, **OWN_PADDING).trial

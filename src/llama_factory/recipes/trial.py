@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from llama_factory import data, machine, storage, trainer
 from llama_factory.config import audit
+from llama_factory.config.optimizers import OPTIMIZERS
 from llama_factory.errors import MachineError, ProofError
 from llama_factory.model import adapters, save
 from llama_factory.model.policy import Policy
@@ -193,16 +194,20 @@ def _too_large(step: Step, reason: str) -> MachineError:
 
 
 def _one_step(plan: FitPlan) -> FitPlan:
-    """The run's own plan for one step at its full learning rate, measured after it and not saved by the loop."""
+    """The run's own plan for one step at its full learning rate, measured after it and not saved by the loop.
+
+    The step is made once more for each update in which its optimizer rests: the last one moves the weights.
+    """
+    updates = 1 + OPTIMIZERS[plan.optim].rests
     return replace(
         plan,
-        max_steps=1,
+        max_steps=updates,
         lr_scheduler_type="constant",
         warmup_ratio=0.0,
         warmup_steps=0,
         logging_steps=1,
         eval_strategy="steps",
-        eval_steps=1,
+        eval_steps=updates,
         save_strategy="no",
         keep_best=False,
         early_stopping_patience=None,
