@@ -26,13 +26,24 @@ except LlamaFactoryError as error:
     found = {"id": error.id, "letter": error.letter()}
 print(json.dumps(found))
 """
+PLANNED = """
+import json, sys
+from llama_factory.errors import LlamaFactoryError
+from llama_factory.recipes.plan import find_shape
+try:
+    found = {"shape": str(find_shape(sys.argv[1]))}
+except LlamaFactoryError as error:
+    found = {"id": error.id, "letter": error.letter()}
+print(json.dumps(found))
+"""
 CODES = {"gone/model": (404, "RepoNotFound"), "gated/model": (403, "GatedRepo"), "old/model": (404, "RevisionNotFound")}
 
 
 class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        name = "/".join(self.path.split("/")[3:5])
-        status, code = CODES[name]
+        asked = self.path.split("/")
+        name = "/".join(asked[3:5] if asked[1] == "api" else asked[1:3])
+        status, code = CODES.get(name, (404, ""))  # the client asks for other things too
         self.send_response(status)
         self.send_header("X-Error-Code", code)
         self.send_header("Content-Length", "0")
@@ -53,12 +64,13 @@ def hub() -> Iterator[str]:
     server.server_close()
 
 
-def ask(name: str, endpoint: str, folder: Path) -> dict[str, str]:
+def ask(name: str, endpoint: str, folder: Path, script: str = SCRIPT, **environment: str) -> dict[str, str]:
     """In a process of its own, because the hub's client reads its environment once."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "HUGGING"))}
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, name, "main", str(folder)],
-        capture_output=True, text=True, env={**clean, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder)}, check=True,
+        [sys.executable, "-c", script, name, "main", str(folder)],
+        capture_output=True, text=True, check=True,
+        env={**clean, "HF_ENDPOINT": endpoint, "HF_HOME": str(folder), **environment},
     )  # fmt: skip
     found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -116,3 +128,22 @@ def test_a_hub_that_cannot_be_reached_is_said_with_what_to_do(tmp_path: Path) ->
 )
 def test_what_the_hub_refuses_is_said_in_its_own_letter(hub: str, tmp_path: Path, name: str, id: str) -> None:
     assert ask(name, hub, tmp_path)["id"] == id
+
+
+@pytest.mark.parametrize(
+    ("name", "id"),
+    [("gone/model", "planner.model-unknown"), ("gated/model", "model.gated"), ("a name/model", "planner.model-unknown")],
+)
+def test_a_plan_for_a_model_that_a_hub_does_not_give_says_which_are_known_or_that_there_is_a_gate(
+    hub: str, tmp_path: Path, name: str, id: str
+) -> None:
+    found = ask(name, hub, tmp_path, PLANNED)
+    assert found["id"] == id
+    assert ("Qwen2.5-7B" in found["letter"]) == (id == "planner.model-unknown")
+
+
+def test_a_proxy_that_refuses_is_a_hub_that_cannot_be_reached(hub: str, tmp_path: Path) -> None:
+    """Its error is of the client below the hub's, and not among those that it makes its own."""
+    through = {"HTTPS_PROXY": hub, "https_proxy": hub, "NO_PROXY": "", "no_proxy": ""}
+    for script, id in ((SCRIPT, "model.unreachable"), (PLANNED, "planner.model-unknown")):
+        assert ask("some/model", "https://hub.invalid", tmp_path, script, **through)["id"] == id

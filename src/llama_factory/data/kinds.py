@@ -68,7 +68,7 @@ def seekable(path: Path) -> BinaryIO:
         with plain(path) as source:
             shutil.copyfileobj(source, aside, CHUNK_BYTES)
         aside.seek(0)
-    except BaseException:
+    except BaseException:  # an interruption too must not leave the file open
         aside.close()
         raise
     return aside

@@ -9,6 +9,8 @@ Deliberately not here: whether the folder holds a usable model. That is `load.ch
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,29 +72,30 @@ def _nearest_folder(path: Path) -> str:
 
 def _from_hub(name: str, revision: str, cache_dir: str | None, token: str | None, code: bool) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     patterns = [*WANTED, "*.py"] if code else list(WANTED)
-    try:
+    with hub_letters(name, revision):
         return Path(
             snapshot_download(name, revision=revision, cache_dir=cache_dir, token=token, allow_patterns=patterns)
         )
-    except GatedRepoError as error:
+
+
+@contextmanager
+def hub_letters(name: str, revision: str = "main") -> Iterator[None]:
+    """What the hub's client may raise, each in its own letter: an InputError, or a MachineError about this disk."""
+    from huggingface_hub import errors
+
+    try:
+        yield
+    except errors.GatedRepoError as error:
         raise InputError("model.gated", where=name) from error
-    except RepositoryNotFoundError as error:
+    except errors.RepositoryNotFoundError as error:
         raise InputError("model.not-on-hub", where=name) from error
-    except RevisionNotFoundError as error:
+    except errors.RevisionNotFoundError as error:
         raise InputError("model.no-such-revision", where=name, revision=revision) from error
-    except HFValidationError as error:
+    except errors.HFValidationError as error:
         raise InputError("model.no-such-folder", where=name, nearest=_nearest_folder(Path(name))) from error
-    except (LocalEntryNotFoundError, HfHubHTTPError, ConnectionError) as error:
+    except (errors.EntryNotFoundError, errors.HTTPError, ConnectionError) as error:  # a proxy's error is an HTTPError
         raise InputError("model.unreachable", where=name) from error
     except OSError as error:
         raise MachineError("model.hub-failed", where=name, found=str(error)) from error

@@ -181,16 +181,22 @@ def _read_config(file: Path) -> Mapping[str, Any]:
 
 
 def _fetched(name: str) -> Path:
-    """Only the configuration of a model on the hub, whose names have an owner."""
+    """Only the configuration of a model on the hub, whose names have an owner. A gate there is said as such."""
     from huggingface_hub import hf_hub_download
 
+    from llama_factory.model.locate import hub_letters
+
+    shipped = ", ".join(one.hub for one in known.KNOWN.values())
+    unknown = InputError("planner.model-unknown", where=name, known=shipped, nearest=known.near(name))
+    if "/" not in name:
+        raise unknown
     try:
-        if "/" not in name:
-            raise FileNotFoundError(name)
-        return Path(hf_hub_download(name, "config.json", etag_timeout=5))
-    except Exception as error:  # whatever a hub, a proxy or a name can do wrong: there is no configuration
-        shipped = ", ".join(one.hub for one in known.KNOWN.values())
-        raise InputError("planner.model-unknown", where=name, known=shipped, nearest=known.near(name)) from error
+        with hub_letters(name):
+            return Path(hf_hub_download(name, "config.json", etag_timeout=5))
+    except InputError as error:
+        if error.id == "model.gated":
+            raise
+        raise unknown from error
 
 
 def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:

@@ -153,7 +153,7 @@ def letters_of_writer(target: Path, fresh: Path) -> Iterator[None]:
         yield
     except LlamaFactoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # of whatever class: raised again as it is unless it tells of the disk
         number = error.errno if isinstance(error, OSError) else None
         if found := _RUST_ERRNO.search(str(error)):
             number = int(found.group(1))

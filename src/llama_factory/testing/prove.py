@@ -240,7 +240,7 @@ class _Bench:
                 policy_reference(policy, list(batch.rows_alone()), grad_S),
                 plain_reference(model, batch, grad_S, self.inputs),
             ]
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001  a refusal in any class is a difference
             self.differences[layout.value] = _short(error)
             self.worst = (float("inf"), float("inf"))
             return False

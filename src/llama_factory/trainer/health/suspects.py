@@ -14,6 +14,7 @@ from statistics import median
 
 import torch
 
+from llama_factory.errors import LlamaFactoryError
 from llama_factory.records import Batch
 from llama_factory.trainer import randomness
 from llama_factory.trainer.ports import Objective, Origin, P
@@ -48,8 +49,8 @@ def row_losses(policy: P, objective: Objective[P], batches: Sequence[Batch]) -> 
                     if count > 0:
                         loss = sum(term.weight * term.sum.item() / term.count for term in terms)
                         found.append(RowLoss(int(alone.rows[0]), loss, count))
-    except Exception:  # noqa: BLE001 - a courtesy to the reader of the log: the run is worth more
-        return []
+    except (RuntimeError, MemoryError, OSError, LlamaFactoryError):
+        return []  # what a forward may raise, memory that runs out first; a courtesy to the reader must not end the run
     finally:
         policy.module.train()
         randomness.put_back(before)
