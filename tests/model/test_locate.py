@@ -132,7 +132,11 @@ def test_what_the_hub_refuses_is_said_in_its_own_letter(hub: str, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("name", "id"),
-    [("gone/model", "planner.model-unknown"), ("gated/model", "model.gated"), ("a name/model", "planner.model-unknown")],
+    [
+        ("gone/model", "planner.model-unknown"),
+        ("gated/model", "model.gated"),
+        ("a name/model", "planner.model-unknown"),
+    ],
 )
 def test_a_plan_for_a_model_that_a_hub_does_not_give_says_which_are_known_or_that_there_is_a_gate(
     hub: str, tmp_path: Path, name: str, id: str
