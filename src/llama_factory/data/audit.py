@@ -1,12 +1,16 @@
 """What the prepared rows show: too little or too much trained, rows twice, validation rows that are trained on.
 
 In: `Prepared`. Out: findings `data.*`. Reads the token store only, so a second look costs as little as the first.
+Of each row it keeps numbers of a fixed size, which are sorted: neither time nor memory grows faster than the rows do.
 What was found row by row while the files were read is in `Summary.findings`; what no run could use has been refused.
 """
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from llama_factory.data.preparing import Prepared
 from llama_factory.data.store import TokenStore
@@ -16,6 +20,9 @@ from llama_factory.records import Finding
 LITTLE, MOST = 0.01, 0.95
 """Shares of trained tokens outside of which columns are often swapped or the prompt is missing."""
 
+LOOKED_AT_ONCE = 4096
+"""Pairs of rows that are compared before what was read of the files is let go."""
+
 
 def audit(rows: Prepared, *, everything: bool = False) -> list[Finding]:
     """Each kind of finding once for a data set or for the run, with a count and the first place.
@@ -24,10 +31,10 @@ def audit(rows: Prepared, *, everything: bool = False) -> list[Finding]:
     """
     most = 1.0 if everything else MOST
     found = [finding for one in rows.summary.train + rows.summary.validation for finding in _of_file(one, most)]
-    first_by_digest: dict[bytes, int] = {}
-    found += _twice(rows.train, first_by_digest)
+    firsts = _Firsts.of(rows.train)
+    found += _twice(rows.train, firsts)
     if rows.validation is not None:
-        found += _leaks(rows.validation, rows.train, first_by_digest)
+        found += _leaks(rows.validation, rows.train, firsts)
     return found
 
 
@@ -53,37 +60,62 @@ def _of_file(one: DataSetSummary, most: float) -> list[Finding]:
     return found
 
 
-def _twice(store: TokenStore, first_by_digest: dict[bytes, int]) -> list[Finding]:
-    """Rows that equal an earlier one token by token. Fills the table of first rows on its way.
+@dataclass(frozen=True, slots=True, eq=False)
+class _Firsts:
+    """Different rows of a store by their digests: digest_D in order, number_D the rows, equal ones in their order."""
 
-    A row that an epoch takes several times on purpose (`mix_strategy`) is looked at once.
-    """
-    copies: list[tuple[int, int]] = []
-    count = 0
-    for number in store.different().tolist():
-        first = first_by_digest.setdefault(_digest(store, number), number)
-        if first != number:
-            count += 1
-            copies = copies or [(number, first)]
-    if not copies:
+    digest_D: NDArray[np.uint64]
+    number_D: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, store: TokenStore) -> _Firsts:
+        """A row that an epoch takes several times on purpose (`mix_strategy`) is looked at once."""
+        number_D = store.different()
+        digest_D = store.digests()[number_D]
+        by_digest = np.argsort(digest_D, kind="stable")
+        return cls(digest_D[by_digest], number_D[by_digest])
+
+    def like(self, digest_R: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """The first row of each of these digests, or -1."""
+        place = np.minimum(np.searchsorted(self.digest_D, digest_R), self.digest_D.size - 1)
+        return np.where(self.digest_D[place] == digest_R, self.number_D[place], -1)
+
+
+def _twice(store: TokenStore, firsts: _Firsts) -> list[Finding]:
+    """Rows that equal an earlier one token by token."""
+    again = np.flatnonzero(firsts.digest_D[1:] == firsts.digest_D[:-1]) + 1
+    number_C, first_C = firsts.number_D[again], firsts.like(firsts.digest_D[again])
+    in_order = np.argsort(number_C)
+    count, copy, first = _equal(store, number_C[in_order], store, first_C[in_order])
+    if not count:
         return []
-    (copy, first), *_ = copies
     values = {"count": count, "rows": len(store), "first": str(store.origin(first))}
     return [Finding("data.duplicates", "warning", str(store.origin(copy)), values)]
 
 
-def _leaks(judged: TokenStore, trained: TokenStore, first_by_digest: dict[bytes, int]) -> list[Finding]:
-    hits = [
-        (number, first_by_digest[digest])
-        for number in range(len(judged))
-        if (digest := _digest(judged, number)) in first_by_digest
-    ]
-    if not hits:
+def _leaks(judged: TokenStore, trained: TokenStore, firsts: _Firsts) -> list[Finding]:
+    first_R = firsts.like(judged.digests())
+    number_C = np.flatnonzero(first_R >= 0)
+    count, number, first = _equal(judged, number_C, trained, first_R[number_C])
+    if not count:
         return []
-    number, first = hits[0]
-    values = {"count": len(hits), "rows": len(judged), "first": str(trained.origin(first))}
+    values = {"count": count, "rows": len(judged), "first": str(trained.origin(first))}
     return [Finding("data.leak", "warning", str(judged.origin(number)), values)]
 
 
-def _digest(store: TokenStore, number: int) -> bytes:
-    return hashlib.blake2b(store.tokens_of(number).tobytes(), digest_size=16).digest()
+def _equal(
+    store: TokenStore, number_C: NDArray[np.int64], other: TokenStore, first_C: NDArray[np.int64]
+) -> tuple[int, int, int]:
+    """Of pairs of rows with equal digests: how many are equal, and the first such pair.
+
+    64 bits alone would name a wrong row once in a great while.
+    """
+    count, pair = 0, (-1, -1)
+    for at in range(0, number_C.size, LOOKED_AT_ONCE):
+        some = slice(at, at + LOOKED_AT_ONCE)
+        for number, first in zip(number_C[some].tolist(), first_C[some].tolist(), strict=True):
+            if np.array_equal(store.tokens_of(number), other.tokens_of(first)):
+                count, pair = count + 1, pair if count else (number, first)
+        store.let_go()
+        other.let_go()
+    return count, *pair

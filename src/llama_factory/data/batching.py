@@ -181,13 +181,15 @@ def cut(rows: NDArray[np.int64], length_R: NDArray[np.int64], budget: int) -> It
 
 
 def lay_out(store: TokenStore, rows: NDArray[np.int64]) -> Batch:
-    """The rows end to end, copied out of the map in one pass."""
+    """The rows end to end, copied out of the map in one pass, and the map let go."""
     found = [store.row(int(row)) for row in rows]
     offsets = np.zeros(len(found) + 1, dtype=np.int64)
     np.cumsum([row.ids_T.size for row in found], out=offsets[1:])
-    return Batch(
+    batch = Batch(
         ids_T=np.concatenate([row.ids_T for row in found]),
         weight_T=np.concatenate([row.weight_T for row in found]),
         offsets=offsets,
         rows=np.asarray(rows, dtype=np.int64),
     )
+    store.let_go()  # an epoch would end with all of the files in this process's memory
+    return batch

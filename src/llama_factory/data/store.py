@@ -20,7 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import mmap
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,9 @@ from llama_factory.records import MediaSpan, Origin
 
 ROW_BITS = 40
 """Bits of an origin that are the row; those above are the place of its file in `meta.json`."""
+
+STRETCH_TOKENS = 1 << 20
+"""Of a pass over all rows, so much is looked at before it is let go."""
 
 KINDS = ("image", "audio", "video")
 MEDIA = np.dtype([("row", "<i8"), ("kind", "u1"), ("start", "<i8"), ("end", "<i8"), ("digest", "S64")])
@@ -95,6 +99,22 @@ class Part:
         files = self.meta.get("files") or [self.meta["file"]]
         return Origin(str(files[number]), at)
 
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """All rows, some at a time: the first, and the one behind the last. What was read of them is then let go."""
+        start = 0
+        while start < self.rows:
+            enough = int(self.offsets[start]) + STRETCH_TOKENS
+            stop = max(start + 1, int(np.searchsorted(self.offsets, enough, side="right")) - 1)
+            yield start, stop
+            self.let_go()
+            start = stop
+
+    def let_go(self) -> None:
+        """What was read of the files counts no longer as this process's memory. Views stay good: the system has it."""
+        for array in (self.ids_T, self.weight_T, self.message_T):
+            if isinstance(array.base, mmap.mmap) and hasattr(array.base, "madvise"):
+                array.base.madvise(mmap.MADV_DONTNEED)
+
     def _misfit(self) -> str:
         tokens = self.ids_T.size
         if not isinstance(self.meta, dict):
@@ -152,13 +172,44 @@ class TokenStore:
         part, local = self._find(number)
         return part.ids_T[int(part.offsets[local]) : int(part.offsets[local + 1])]
 
+    def let_go(self) -> None:
+        """What was read of the files counts no longer as this process's memory."""
+        for part in self._parts:
+            part.let_go()
+
+    def largest_id(self) -> int:
+        """Of all rows in the files."""
+        return max(
+            int(part.ids_T[part.offsets[start] : part.offsets[stop]].max())
+            for part in self._parts
+            for start, stop in part.stretches()
+        )
+
     def last_trained(self) -> NDArray[np.int32]:
         """Of every row, the last token that has a weight."""
-        found = []
+        last_R, at = np.zeros(self._starts[-1], dtype=np.int32), 0
         for part in self._parts:
-            trained = np.flatnonzero(part.weight_T)
-            found.append(part.ids_T[trained[np.searchsorted(trained, part.offsets[1:]) - 1]])
-        return np.concatenate(found)[self._index_R]
+            for start, stop in part.stretches():
+                first, behind = part.offsets[start], part.offsets[stop]
+                trained = np.flatnonzero(part.weight_T[first:behind])
+                ends = np.searchsorted(trained, part.offsets[start + 1 : stop + 1] - first) - 1
+                last_R[at : at + stop - start] = part.ids_T[first:behind][trained[ends]]
+                at += stop - start
+        return last_R[self._index_R]
+
+    def digests(self) -> NDArray[np.uint64]:
+        """Of every row, 64 bits of what its tokens hash to: equal rows have equal ones, and others hardly ever."""
+        asked = np.zeros(self._starts[-1], dtype=bool)
+        asked[self._index_R] = True
+        digest_R, before = np.zeros(self._starts[-1], dtype=np.uint64), 0
+        for part in self._parts:
+            for start, stop in part.stretches():
+                for local in (start + np.flatnonzero(asked[before + start : before + stop])).tolist():
+                    tokens = part.ids_T[part.offsets[local] : part.offsets[local + 1]]
+                    seal = hashlib.blake2b(tokens.tobytes(), digest_size=8)
+                    digest_R[before + local] = int.from_bytes(seal.digest(), "little")
+            before += part.rows
+        return digest_R[self._index_R]
 
     def origins(self) -> NDArray[np.int64]:
         """R x 2: the part and the stored origin of every row; rows cut from one record share them."""

@@ -200,8 +200,7 @@ def _samples(store: data.TokenStore, renderer: Renderer) -> tuple[Sample, ...]:
 
 def _measured(rows: data.Prepared) -> tuple[Any, int]:
     stores = [rows.train] if rows.validation is None else [rows.train, rows.validation]
-    largest = max(int(part.ids_T.max()) for store in stores for part in store.parts)
-    return np.concatenate([store.lengths for store in stores]), largest
+    return np.concatenate([store.lengths for store in stores]), max(store.largest_id() for store in stores)
 
 
 def _quiet(text: str) -> None:

@@ -150,7 +150,7 @@ class Page(Quiet):
             ending=ending,
             log=jsonl.read(log) if log.is_file() else [],
             smoothed=[(step, value) for (step, _), value in zip(training, smooth, strict=True)],
-            lengths=rows.train.lengths.tolist(),
+            lengths=rows.train.lengths,
             cutoff=run.data.cutoff_len,
             data_lines=[line.strip() for one in rows.summary.train for line in data.head_lines(one, self._language)],
             answered=answered,

@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llama_factory.runs.markup import Html, join, tag
 
 WIDTH, HEIGHT = 460, 256
@@ -89,16 +92,17 @@ def curves(
     return _svg(title, parts)
 
 
-def histogram(title: str, values: Sequence[int], marks: Iterable[Mark], *, x_unit: str, y_unit: str) -> Html:
+def histogram(
+    title: str, values: Sequence[int] | NDArray[np.int64], marks: Iterable[Mark], *, x_unit: str, y_unit: str
+) -> Html:
     """How many values lie in each of at most BARS equal spans of whole numbers."""
-    if not len(values):
+    found = np.asarray(values, dtype=np.int64)
+    if not found.size:
         return Html("")
     marks = list(marks)
-    low, high = int(min(values)), int(max(values))
+    low, high = int(found.min()), int(found.max())
     width = max(1, math.ceil((high - low + 1) / BARS))
-    counts = [0] * ((high - low) // width + 1)
-    for value in values:
-        counts[(int(value) - low) // width] += 1
+    counts = np.bincount((found - low) // width).tolist()
     frame = _frame(
         [(low, 0.0), (low + width * len(counts), max(counts)), *((mark.at, 0.0) for mark in marks)],
         from_zero=True, top=TOP + 13 * len(marks),

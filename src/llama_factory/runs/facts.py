@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from llama_factory.errors import Language
 from llama_factory.records import Finding, Foreseen
 
@@ -48,7 +51,7 @@ class Facts:
     ending: Ending
     log: Sequence[Mapping[str, Any]]
     smoothed: Sequence[tuple[float, float]] = ()
-    lengths: Sequence[int] = ()
+    lengths: Sequence[int] | NDArray[np.int64] = ()
     cutoff: int | None = None
     data_lines: Sequence[str] = ()
     answered: Sequence[Answered] = ()

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from statistics import fmean
 
+import numpy as np
+
 from llama_factory.errors import letter
 from llama_factory.records import Finding
 from llama_factory.runs import chart
@@ -201,9 +203,9 @@ def _data(facts: Facts) -> Html:
     """How long the rows are, where half of them and nearly all of them end, and the limit."""
     words = WORDS[facts.language]
     parts = [tag("p", line, cls="dim") for line in facts.data_lines]
-    ordered = sorted(facts.lengths)
-    if ordered:
-        p50, p95, longest = (ordered[-(-len(ordered) * share // 100) - 1] for share in (50, 95, 100))
+    ordered = np.sort(np.asarray(facts.lengths, dtype=np.int64))
+    if ordered.size:
+        p50, p95, longest = (int(ordered[-(-len(ordered) * share // 100) - 1]) for share in (50, 95, 100))
         marks = [
             chart.Mark(f"p50 {p50}", p50),
             chart.Mark(f"p95 {p95}", p95),
