@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import count
+from statistics import fmean, variance
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from llama_factory.machine import Usage
 from llama_factory.records import Finding
 from llama_factory.trainer import Evaluation, FitPlan, Progress, fit
 from llama_factory.trainer.health import Health
+from llama_factory.trainer.health.learning import _Sums
 
 
 def line(step: int, loss: float = 2.0, usage: Usage | None = None, seconds: float | None = None) -> Progress:
@@ -113,6 +115,36 @@ def test_a_loss_that_never_falls_is_told_with_the_rate() -> None:
 )
 def test_a_loss_that_falls_has_fallen_or_is_short_is_left_in_peace(losses: Iterable[float]) -> None:
     assert course(losses, health()) == []
+
+
+def test_a_line_of_a_long_log_costs_no_more_than_one_of_a_short() -> None:
+    """Fifty thousand lines: with a look at every line before it, this test would take an hour."""
+    noise = np.random.default_rng(0).normal(0, 0.05, 50_000)
+    given = health()
+    found = [
+        one for step, loss in enumerate(2.0 + noise, 1) for one in given.logged(line(step, loss, used(50.0)))
+    ]
+    assert ids(found) == ["trainer.low-use", "trainer.loss-not-falling"]
+
+
+def test_running_sums_are_the_mean_and_variance_of_any_stretch() -> None:
+    losses = (2.0 + np.random.default_rng(1).normal(0, 1e-4, 300)).tolist()
+    sums = _Sums()
+    for loss in losses:
+        sums.add(loss)
+    assert len(sums) == 300
+    for first, behind in ((0, 100), (200, 300), (7, 9)):
+        mean, spread = sums.of(first, behind)
+        assert mean == pytest.approx(fmean(losses[first:behind]), rel=1e-12)
+        assert spread == pytest.approx(variance(losses[first:behind]), rel=1e-6)
+    assert _alike([1.25] * 9) == (1.25, 0.0)
+
+
+def _alike(losses: list[float]) -> tuple[float, float]:
+    sums = _Sums()
+    for loss in losses:
+        sums.add(loss)
+    return sums.of(3, 6)
 
 
 def test_false_alarms_over_noisy_but_learning_runs_are_rare() -> None:

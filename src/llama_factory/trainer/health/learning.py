@@ -6,9 +6,9 @@ measurements, so that a short run, a first batch or one bad row says nothing.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from math import isfinite, sqrt
-from statistics import fmean, stdev
 
 from llama_factory.records import Finding
 from llama_factory.trainer.health.signs import Sign
@@ -30,7 +30,8 @@ class Trend(Sign):
     """The mean of the first third of the log lines against that of the last, with the error that their noise makes.
 
     Both ways only beyond doubt: noise alone neither sounds the alarm nor silences it. The loss of a run that goes on
-    may have fallen before: it is not judged.
+    may have fallen before: it is not judged. Running sums answer for any third, so that a line costs the same however
+    many there were.
     """
 
     def __init__(self, plan: FitPlan, total_steps: int) -> None:
@@ -38,7 +39,7 @@ class Trend(Sign):
         self._rate = plan.learning_rate
         self._total = total_steps
         self._warmup = warmup_updates(total_steps, warmup_steps=plan.warmup_steps, warmup_ratio=plan.warmup_ratio)
-        self._losses: list[float] = []
+        self._sums = _Sums()
         self._learned = 0
         self._has_learned = False
 
@@ -48,14 +49,14 @@ class Trend(Sign):
     def logged(self, progress: Progress) -> Iterator[Finding]:
         if self._has_learned or not isfinite(progress.loss):
             return
-        self._losses.append(progress.loss)
+        self._sums.add(progress.loss)
         self._learned += progress.step > self._warmup
         if self._learned < TREND_LINES:
             return
-        third = len(self._losses) // 3
-        first, last = self._losses[:third], self._losses[-third:]
-        error = sqrt((stdev(first) ** 2 + stdev(last) ** 2) / third)
-        before, now = fmean(first), fmean(last)
+        lines = len(self._sums)
+        third = lines // 3
+        (before, spread), (now, spread_now) = self._sums.of(0, third), self._sums.of(lines - third, lines)
+        error = sqrt((spread + spread_now) / third)
         if before - now > max(FALL * before, 3 * error):
             self._has_learned = True  # a plateau from now on is where runs end
             return
@@ -71,6 +72,33 @@ class Trend(Sign):
             yield from self.once("trainer.loss-not-falling", values)
 
 
+class _Sums:
+    """Mean and variance of any stretch of the values so far. Sums are of the distance from the first value, so that
+    little is lost where all are alike.
+    """
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._sum, self._square = array("d", [0.0]), array("d", [0.0])
+
+    def __len__(self) -> int:
+        return len(self._sum) - 1
+
+    def add(self, value: float) -> None:
+        if not len(self):
+            self._start = value
+        far = value - self._start
+        self._sum.append(self._sum[-1] + far)
+        self._square.append(self._square[-1] + far * far)
+
+    def of(self, first: int, behind: int) -> tuple[float, float]:
+        """Of at least two values."""
+        count = behind - first
+        total = self._sum[behind] - self._sum[first]
+        squares = self._square[behind] - self._square[first]
+        return self._start + total / count, max(0.0, squares - total * total / count) / (count - 1)
+
+
 class Overfitting(Sign):
     """Validation loss up twice in a row and above its best, training loss down all the while."""
 
@@ -78,19 +106,19 @@ class Overfitting(Sign):
         super().__init__()
         self._stops_by_itself = plan.early_stopping_patience is not None
         self._judged: list[tuple[float, int, float]] = []
-        self._since: list[float] = []
+        self._since, self._lines = 0.0, 0
 
     def logged(self, progress: Progress) -> Iterator[Finding]:
         if isfinite(progress.loss):
-            self._since.append(progress.loss)
+            self._since, self._lines = self._since + progress.loss, self._lines + 1
         yield from ()
 
     def evaluated(self, evaluation: Evaluation) -> Iterator[Finding]:
         value = evaluation.metrics.get("eval_loss")
-        if value is None or not isfinite(value) or not self._since:
+        if value is None or not isfinite(value) or not self._lines:
             return
-        self._judged.append((value, evaluation.step, fmean(self._since)))
-        self._since = []
+        self._judged.append((value, evaluation.step, self._since / self._lines))
+        self._since, self._lines = 0.0, 0
         if len(self._judged) < 3 or self._stops_by_itself:
             return
         (first, _, train_first), (second, _, train_second), (last, _, train_last) = self._judged[-3:]

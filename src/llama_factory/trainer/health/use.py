@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from statistics import fmean, median
+from statistics import median
 
 from llama_factory.machine import Usage
 from llama_factory.records import Finding
@@ -36,7 +36,7 @@ class Idle(Sign):
     def __init__(self, threads: int) -> None:
         super().__init__()
         self._threads = threads
-        self._idle: list[tuple[float, float]] = []
+        self._since, self._sum, self._lines = 0.0, 0.0, 0
 
     def logged(self, progress: Progress) -> Iterator[Finding]:
         usage = progress.usage
@@ -44,14 +44,14 @@ class Idle(Sign):
             return
         percent = usage.cpu_percent if usage.gpu_percent is None else usage.gpu_percent
         if percent >= USE_PERCENT or (usage.gpu_percent is None and self._is_shared(usage)):
-            self._idle = []
+            self._lines = 0
             return
-        self._idle.append((progress.elapsed_s, percent))
-        if len(self._idle) > LINES and progress.elapsed_s - self._idle[0][0] >= SECONDS:
+        self._since, before = (self._since, self._sum) if self._lines else (progress.elapsed_s, 0.0)
+        self._sum, self._lines = before + percent, self._lines + 1
+        if self._lines > LINES and progress.elapsed_s - self._since >= SECONDS:
             device = "CPU" if usage.gpu_percent is None else "GPU"
-            mean = fmean(percent for _, percent in self._idle)
-            values = {"device": device, "percent": f"{mean:.0f}", "limit": f"{USE_PERCENT:.0f}",
-                      "lines": len(self._idle), "threads": self._threads, "step": progress.step}  # fmt: skip
+            values = {"device": device, "percent": f"{self._sum / self._lines:.0f}", "limit": f"{USE_PERCENT:.0f}",
+                      "lines": self._lines, "threads": self._threads, "step": progress.step}  # fmt: skip
             yield from self.once("trainer.low-use", values)
 
     def _is_shared(self, usage: Usage) -> bool:
