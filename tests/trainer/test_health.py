@@ -121,9 +121,7 @@ def test_a_line_of_a_long_log_costs_no_more_than_one_of_a_short() -> None:
     """Fifty thousand lines: with a look at every line before it, this test would take an hour."""
     noise = np.random.default_rng(0).normal(0, 0.05, 50_000)
     given = health()
-    found = [
-        one for step, loss in enumerate(2.0 + noise, 1) for one in given.logged(line(step, loss, used(50.0)))
-    ]
+    found = [one for step, loss in enumerate(2.0 + noise, 1) for one in given.logged(line(step, loss, used(50.0)))]
     assert ids(found) == ["trainer.low-use", "trainer.loss-not-falling"]
 
 
