@@ -15,7 +15,8 @@ from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, SeveralErrors
 from llama_factory.model import adapters, fingerprint, gated, load, lora, norm, save
 from llama_factory.model.lora import FusedLinear
-from llama_factory.model.methods import Start, pissa
+from llama_factory.model.methods import Start
+from llama_factory.model.methods.directions import strongest
 from llama_factory.model.methods.lora import TRAINED
 
 
@@ -147,7 +148,7 @@ def test_layers_of_a_chain_compute_in_one_piece_with_the_gradients_of_peft(tiny_
 @pytest.mark.parametrize("rounds", [-1, 16])
 def test_the_strongest_directions_are_those_of_the_decomposition(shape: tuple[int, int], rounds: int) -> None:
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    left, right = pissa.strongest(weight, 3, rounds, torch.Generator().manual_seed(1))
+    left, right = strongest(weight, 3, rounds, torch.Generator().manual_seed(1), key="pissa_init")
     u, s, vh = torch.linalg.svd(weight)
     torch.testing.assert_close(left @ right, u[:, :3] * s[:3] @ vh[:3], rtol=0, atol=1e-8)
     torch.testing.assert_close((left**2).sum(0), s[:3], rtol=0, atol=1e-8)
@@ -246,7 +247,7 @@ def test_the_same_seed_gives_the_same_start_of_pissa(tiny_model: Path) -> None:
     ("given", "id"),
     [
         ({"lora_target": "embed_tokens,q_proj"}, "model.pissa-not-here"),
-        ({"lora_rank": 1000}, "model.pissa-rank"),
+        ({"lora_rank": 1000}, "model.rank-beyond-weight"),
         ({"use_dora": True}, "config.pissa-alone"),
         ({"use_rslora": True}, "config.pissa-alone"),
     ],

@@ -125,7 +125,7 @@ def test_the_note_of_what_was_trained_further_says_what_it_is(tiny_model: Path, 
     second.mkdir()
     save.trained_files(
         opened.module, shaken(opened.module), run, second, base_folder=tiny_model, template_text="t",
-        template_fingerprint="f",
+        template_fingerprint="f", continued=first,
     )  # fmt: skip
     born = fingerprint.read(second)
     assert born is not None

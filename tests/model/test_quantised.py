@@ -18,6 +18,7 @@ from llama_factory.config import Run, from_mapping
 from llama_factory.config.bits import bytes_per_weight
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.model import load
+from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import checkpoints, guards, layers, loading
 from llama_factory.model.quantised.asked import Asked, asked_by, in_note
 
@@ -157,10 +158,10 @@ def test_keys_about_a_checkpoint_are_compared_with_it_and_refused_for_one_that_i
     with pytest.raises(SeveralErrors):
         checkpoints.compare(run_of(bits=2, group_size=7), form, "")
     with pytest.raises(InputError) as caught:
-        loading.ready(run_of(bits=4), tiny_model, load.check_folder(tiny_model))
+        loading.ready(run_of(bits=4), Folders(tiny_model, (), None), load.check_folder(tiny_model))
     assert caught.value.id == "model.not-quantised"
     with pytest.raises(InputError) as caught:
-        loading.ready(run_of(quantization_bit=4), folder, load.check_folder(folder))
+        loading.ready(run_of(quantization_bit=4), Folders(folder, (), None), load.check_folder(folder))
     assert caught.value.id == "model.quantised-twice"
 
 
@@ -170,10 +171,10 @@ def test_only_lora_learns_beside_a_quantised_checkpoint(
 ) -> None:
     folder = checkpoint(GPTQ)
     monkeypatch.setattr(loading, "_missing", lambda names: "")
-    said = load.check_folder(folder)
-    assert loading.ready(run_of(), folder, said)[0].id == "model.quantised-names-nothing"
+    folders, said = Folders(folder, (), None), load.check_folder(folder)
+    assert loading.ready(run_of(), folders, said)[0].id == "model.quantised-names-nothing"
     with pytest.raises(InputError) as caught:
-        loading.ready(run_of(finetuning_type=kind, freeze_trainable_layers=1), folder, said)
+        loading.ready(run_of(finetuning_type=kind, freeze_trainable_layers=1), folders, said)
     assert caught.value.id == "model.quantised-base-learns"
 
 

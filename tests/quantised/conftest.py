@@ -26,7 +26,7 @@ import pytest
 HERE = Path(__file__).parent
 HOW = "PYTHONPATH=$(python scripts/fetch_quantisers.py --where) python -m pytest tests/quantised"
 
-sys.path.insert(0, str(HERE.parent / "methods"))
+sys.path[:0] = [str(HERE), str(HERE.parent / "methods")]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

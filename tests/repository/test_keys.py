@@ -19,8 +19,11 @@ from llama_factory.config.run import Run
 from llama_factory.errors import InputError
 
 SOURCE = Path(config.__file__).parents[1]
-ONLY_REFUSED = {"galore_layerwise", "apollo_layerwise", "export_legacy_format"}
-"""Keys that may only be false."""
+ONLY_REFUSED = {
+    "galore_layerwise": (False, True), "apollo_layerwise": (False, True), "export_legacy_format": (False, True),
+    "loftq_iter": (1, 2),
+}  # fmt: skip
+"""Keys that may only stand at their default, and a value that is refused with the reason."""
 
 
 def nodes() -> Iterator[tuple[Path, ast.AST]]:
@@ -40,11 +43,12 @@ def test_every_key_is_read_by_something() -> None:
             used |= set() if inside else {node.value}
     keys = set(leaves(Run))
     assert len(keys) > 150
-    assert keys - used == ONLY_REFUSED
+    assert keys - used == set(ONLY_REFUSED)
 
 
 @pytest.mark.parametrize("key", sorted(ONLY_REFUSED))
-def test_a_key_that_nothing_reads_may_only_be_false(key: str) -> None:
-    from_mapping({key: False}, "here")
+def test_a_key_that_nothing_reads_may_only_stand_at_its_default(key: str) -> None:
+    allowed, refused = ONLY_REFUSED[key]
+    from_mapping({key: allowed}, "here")
     with pytest.raises(InputError):
-        from_mapping({key: True}, "here")
+        from_mapping({key: refused}, "here")

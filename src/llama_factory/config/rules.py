@@ -235,6 +235,18 @@ def lora_fits(run: Run) -> Iterator[Said]:
             yield unused("loraplus_lr_embedding", "lora_target", "all")
 
 
+def loftq_has_something_to_make_up_for(run: Run) -> Iterator[Said]:
+    lora, bits = run.method.lora, run.model.quantization.quantization_bit
+    if run.method.finetuning_type != "lora":
+        return
+    if lora.loftq_iter > 1:
+        yield Said("config.loftq-one-round", ("loftq_iter",), {"found": lora.loftq_iter})
+    if lora.loftq_init and bits is None:
+        yield Said("config.loftq-needs-bits", ("loftq_init", "quantization_bit"), {})
+    if lora.loftq_init and lora.create_new_adapter and run.model.adapter_name_or_path:
+        yield Said("config.loftq-on-top", ("loftq_init", "create_new_adapter"), {})
+
+
 def kept_layers_stay_the_same(run: Run) -> Iterator[Said]:
     """What shows here; whether other layers give the same in every epoch is asked of the model itself."""
     kind, noise = run.method.finetuning_type, run.training.noise.neftune_noise_alpha
@@ -344,6 +356,7 @@ RULES: tuple[Rule, ...] = (
     method_fits,
     learned_prompts_fit,
     lora_fits,
+    loftq_has_something_to_make_up_for,
     kept_layers_stay_the_same,
     quantised_weights_stay_frozen,
     one_loss,

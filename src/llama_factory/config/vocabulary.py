@@ -67,6 +67,7 @@ ALIASES: Mapping[str, str] = {
     "bnb_4bit_quant_type": "quantization_type",
     "bnb_4bit_use_double_quant": "double_quantization",
     "modules_to_not_convert": "ignore_layers",
+    "loftq_bits": "quantization_bit",
 }
 """Another name for the same value."""
 
@@ -102,6 +103,21 @@ def _load_in_8bit(value: Any) -> Mapping[str, Any]:
     return {"quantization_bit": 8} if as_bool(value) else {}
 
 
+def _init_lora_weights(value: Any) -> Mapping[str, Any]:
+    """peft's own key: how A and B begin. Its other words ask for starts that are not built, or for B that is not 0."""
+    word = str(value).strip().lower()
+    rounds = word.removeprefix("pissa_niter_")
+    if word == "loftq":
+        return {"loftq_init": True}
+    if word == "pissa":
+        return {"pissa_init": True, "pissa_iter": -1}
+    if rounds != word and rounds.isdecimal():
+        return {"pissa_init": True, "pissa_iter": int(rounds)}
+    if as_bool(value):
+        return {}
+    raise UnreadableError
+
+
 def _early_stopping_steps(value: Any) -> Mapping[str, Any]:
     return {"early_stopping": True, "early_stopping_patience": value}
 
@@ -120,6 +136,7 @@ TRANSLATED: Mapping[str, tuple[str, Translation]] = {
     "mixed_precision": ("no | bf16 | fp16", _mixed_precision),
     "load_in_4bit": ("true | false", _load_in_4bit),
     "load_in_8bit": ("true | false", _load_in_8bit),
+    "init_lora_weights": ("true | loftq | pissa | pissa_niter_16", _init_lora_weights),
 }
 """Another name and another way to say the value: what the value is, and the keys that it stands for."""
 

@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory import machine, storage
+from llama_factory.config.bits import bytes_per_weight
 from llama_factory.errors import InputError, Language, MachineError, ProofError, one_line
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
 from llama_factory.model import adapters, fingerprint, load, save, weights, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.methods.names import is_tied
-from llama_factory.model.quantised import guards
-from llama_factory.model.quantised.asked import in_note
+from llama_factory.model.quantised import guards, loading, plain
+from llama_factory.model.quantised.asked import Rounded, in_note, rounded_base
 from llama_factory.model.taught import require_template
 from llama_factory.records import Finding, Message
 
@@ -85,6 +86,7 @@ class _Job:
     dtypes: Mapping[str, str]
     device: str
     tell: Callable[[Finding], None]
+    rounded: Rounded | None
 
 
 def export_model(run: Run, say: Say, *, language: Language = "en") -> ExportReport:
@@ -116,6 +118,7 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
     place = Path(folder).expanduser()
     target.check(place, [base, *added])
     guards.refuse_export(load.check_folder(base), base)
+    rounded = _rounded(added, tell)
     for one in added:
         if adapters.is_prompt(one):
             raise InputError("export.prompts-do-not-merge", where=one)
@@ -123,25 +126,35 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
             tell(finding)
         born = fingerprint.read(one)
         trained = None if born is None else in_note(born.method)
-        if trained is not None:
+        if trained is not None and rounded is None:
             tell(Finding("export.trained-on-quantised", "note", str(one), {"trained": trained.name}))
     adapters.check_chain(added)
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)
-    _enough(base, dtypes, place)
+    _enough(base, dtypes, place, rounded)
     renderer = _renderer(run, folders, tell)
     device = machine.pick_device("auto" if run.export.export_device == "auto" else "cpu")
-    return _Job(run, base, added, place, renderer, dtypes, device, tell)
+    return _Job(run, base, added, place, renderer, dtypes, device, tell, rounded)
 
 
-def _enough(base: Path, dtypes: Mapping[str, str], place: Path) -> None:
-    """Disk for the files, memory for the model in float32."""
+def _rounded(added: Sequence[Path], tell: Callable[[Finding], None]) -> Rounded | None:
+    """What the adapters' notes say of the base that they stand on. Needs the packages that quantise."""
+    rounded = rounded_base(added)
+    if rounded is not None:
+        loading.require(rounded.asked)
+        tell(Finding("export.on-rounded-base", "note", str(rounded.folder), {"trained": rounded.asked.name}))
+    return rounded
+
+
+def _enough(base: Path, dtypes: Mapping[str, str], place: Path, rounded: Rounded | None) -> None:
+    """Disk for the files, memory for the model in float32, and for it in few bits beside that where it is needed."""
     import psutil
 
     known = weights.entries(base)
     written = sum(entry.elements * weights.BYTES[weights.HEADER_NAMES.get(dtypes.get(key, ""), entry.dtype)]
                   for key, entry in known.items())  # fmt: skip
     target.room(place, written + 100_000_000)
-    needed = 4 * sum(entry.elements for entry in known.values())
+    bits = 0.0 if rounded is None else bytes_per_weight(rounded.asked.bits, rounded.asked.method)
+    needed = int((4 + bits) * sum(entry.elements for entry in known.values()))
     free = int(psutil.virtual_memory().available)
     if needed > free:
         values = {"needed": target.size(needed), "free": target.size(free)}
@@ -213,6 +226,21 @@ def _load(
     return load.load_for(job.run, folder, dtype="float32", device=job.device, quantised=False, say=say, longer=longer)
 
 
+def _base(job: _Job, longer: window.Longer | None) -> tuple[nn.Module, list[str]]:
+    """What the adapters stand on: the base as published, or with weights rounded as in training; which these are."""
+    if job.rounded is None:
+        return _load(job, job.base, job.tell, longer), []
+    few = load.load(
+        job.base,
+        dtype=job.rounded.dtype,
+        device=job.device,
+        trust_remote_code=job.run.model.trust_remote_code,
+        quantise=job.rounded.asked,
+    )
+    model = _load(job, job.base, job.tell, longer)
+    return model, plain.put_into(model, few)
+
+
 @dataclass(frozen=True)
 class _Merged:
     """What is known once the weights are written; the module itself is gone. fine, coarse: see `_noises`."""
@@ -229,14 +257,14 @@ class _Merged:
 
 def _merge_and_write(job: _Job, aside: Path) -> _Merged:
     longer = window.for_use(job.run, job.base, job.added)
-    model = _load(job, job.base, job.tell, longer)
+    model, other = _base(job, longer)
     prompts, tied = _prompts(job, model), is_tied(model)
     base_logits = proof.logits(model, prompts)
     model = adapters.open(model, job.added, job.base).module
     reference = proof.logits(model, prompts) if job.added else base_logits
     layers = merge.adapted(model)
     zero = merge.is_zero(layers)
-    names = merge.merge(model, layers)
+    names = sorted({*other, *merge.merge(model, layers)})
     merged = proof.logits(model, prompts) if job.added else reference
     shard_bytes = int(job.run.export.export_size * weights.GB)
     changed = merge.write(model, job.base, aside, dtypes=job.dtypes, shard_bytes=shard_bytes)

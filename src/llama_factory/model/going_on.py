@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import InputError
-from llama_factory.model import adapters
+from llama_factory.model import adapters, fingerprint
 from llama_factory.model import audit as model_audit
 from llama_factory.model.locate import Folders
+from llama_factory.model.quantised.asked import LOFTQ, loftq_in
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def _lora(said: Settings) -> dict[str, Any]:
         "use_rslora": bool(said.get("use_rslora")),
         "use_dora": bool(said.get("use_dora")),
         "pissa_init": False,  # a start, and this one has begun
+        LOFTQ: False,
     }
 
 
@@ -69,9 +71,15 @@ OWN: Mapping[str, Callable[[Settings], dict[str, Any]]] = {
 TARGETS = ("lora_target", "oft_target")
 
 
-def kept(said: Settings) -> dict[str, Any]:
-    """The settings of an adapter that it says something about, under the names of our keys."""
+def kept(said: Settings, folder: Path) -> dict[str, Any]:
+    """The settings of the adapter in `folder` that it says something about, under the names of our keys.
+
+    What it makes up for stays with it, and stands in its note alone: peft's file has no word for it.
+    """
     found = OWN[str(said["peft_type"]).lower()](said)
+    born = fingerprint.read(folder)
+    if LOFTQ in found:
+        found[LOFTQ] = born is not None and loftq_in(born.method)
     return {key: value for key, value in found.items() if value is not None}
 
 
@@ -87,7 +95,7 @@ def audit(run: Run, folders: Folders) -> list[Finding]:
         return [Finding("model.adapter-other-method", "error", where, {"found": kind, "asked": asked})]
     wrong = [
         f"`{key}: {_shown(run.value(key))}` ({_shown(value)})"
-        for key, value in kept(said).items()
+        for key, value in kept(said, folder).items()
         if key in run.given and run.value(key) is not None and not _same(run, folders.base, key, value)
     ]
     return [Finding("model.adapter-keeps-its-own", "warning", str(folder), {"keys": ", ".join(wrong)})] if wrong else []

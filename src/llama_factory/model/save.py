@@ -23,6 +23,7 @@ from llama_factory.model import adapters, expansion, fingerprint, going_on, weig
 from llama_factory.model.methods import pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
+from llama_factory.model.quantised.asked import COMPUTED_IN, loftq_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,10 +47,12 @@ def trained_files(
     template_text: str,
     template_fingerprint: str,
     beneath: Mapping[str, Path] | None = None,
+    continued: Path | None = None,
 ) -> None:
     """Write the trained weights into `folder`, which exists and is the caller's to publish.
 
     beneath: the adapters that stayed as they are under the trained one, by the names that the user wrote.
+    continued: the adapter that was trained further, if it was not made anew.
     masters: the true trained values by their names in `module.named_parameters()`; what is not in it is taken
     from the module.
     """
@@ -61,8 +64,10 @@ def trained_files(
     if longer is not None and not run.method.adapts:
         window.say_so(folder / "config.json", longer)
     method = adapters.settings_for_note(run)
-    if run.trains_further:
-        method |= going_on.kept(_plain(cast(Any, module).peft_config[TRAINED].to_dict()))
+    if continued is not None:
+        method |= going_on.kept(_plain(cast(Any, module).peft_config[TRAINED].to_dict()), continued)
+    if loftq_in(method):
+        method[COMPUTED_IN] = _torch_name(cast(Any, module).get_input_embeddings().weight)
     born = fingerprint.Birth(
         base=run.model.model_name_or_path or "",
         base_weights=fingerprint.weights(base_folder),

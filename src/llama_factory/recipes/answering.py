@@ -18,7 +18,7 @@ from llama_factory.generation.text import UNFINISHED
 from llama_factory.model import adapters, window
 from llama_factory.model.load import load_config, load_for
 from llama_factory.model.locate import locate_for
-from llama_factory.model.quantised.asked import asked_by, differing
+from llama_factory.model.quantised.asked import asked_by, differing, require_base
 from llama_factory.model.taught import require_template
 from llama_factory.recipes.outcome import Say, tell
 from llama_factory.records import Finding, Message
@@ -69,6 +69,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     folders = locate_for(run)
     renderer = renderer_for(run, folders.tokenizer or folders.base)
     another = require_template(run, folders, renderer)
+    require_base(folders.adapters, asked_by(run))
     loading()
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)

@@ -149,7 +149,7 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
         return None
     report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
-    report.findings += loading.ready(run, folders.base, load.check_folder(folders.base))
+    report.findings += loading.ready(run, folders, load.check_folder(folders.base))
     renderer = renderer_for(run, folders.tokenizer or folders.base)
     if run.stage != "pt":
         report.findings += (*renderer.notices, *require_template(run, folders, renderer))

@@ -74,7 +74,7 @@ class Bench:
 
 
 def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
-    loading.ready(run, folders.base, load.check_folder(folders.base))
+    loading.ready(run, folders, load.check_folder(folders.base))
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     require_pages(run, device)
@@ -199,6 +199,7 @@ class ModelWriter:
             template_text="" if plain else bench.renderer.template_text,
             template_fingerprint="" if plain else bench.renderer.template_fingerprint,
             beneath=bench.beneath,
+            continued=None if bench.makes_new else bench.folders.adapters[-1],
         )
         files = bench.renderer.files()
         if plain and any(said.id == "render.plain-form" for said in bench.renderer.notices):

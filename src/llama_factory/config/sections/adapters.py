@@ -83,6 +83,18 @@ class Lora(Section):
         en="Rounds of the fast decomposition that pissa_init makes; -1 = the exact one, which is slow.",
         zh="pissa_init 快速分解的迭代次数；-1 表示精确分解，速度较慢。",
     )
+    loftq_init: Annotated[bool, Flag()] = key(
+        False,
+        en="With quantization_bit: begin with the strongest directions of what rounding took from each weight (LoftQ). "
+        "The result belongs on the base quantised in the same way.",
+        zh="与 quantization_bit 同用：从量化对每个权重造成的误差的主要方向开始（LoftQ）。"
+        "结果只适用于以相同方式量化的基座。",
+    )
+    loftq_iter: Annotated[int, Whole(at_least=1)] = key(
+        1,
+        en="Rounds of loftq_init. More than 1 is refused: each further round changes the quantised base itself.",
+        zh="loftq_init 的轮数。大于 1 时拒绝：之后的每一轮都会改变量化后的基座本身。",
+    )
     create_new_adapter: Annotated[bool, Flag()] = key(
         False,
         en="All of adapter_name_or_path stay as they are and a new adapter learns on top; false = the last one learns "

@@ -85,11 +85,11 @@ LETTERS: Mapping[str, Letter] = {
         zh="`pissa_init` 需要分解权重，而 `{found}` 的权重不是普通数值矩阵。",
         zh_cure="请在 `lora_target` 中只写线性层，以非量化方式加载模型，或删除 `pissa_init`。",
     ),
-    "model.pissa-rank": Letter(
+    "model.rank-beyond-weight": Letter(
         en="`lora_rank: {found}`, but a weight of this model has only {known} directions to begin from.",
-        en_cure="Set a smaller `lora_rank`, or remove `pissa_init`.",
+        en_cure="Set a smaller `lora_rank`, or remove `{key}`.",
         zh="`lora_rank: {found}`，但此模型有权重只有 {known} 个方向可供初始化。",
-        zh_cure="请减小 `lora_rank`，或删除 `pissa_init`。",
+        zh_cure="请减小 `lora_rank`，或删除 `{key}`。",
     ),
     "config.pissa-alone": Letter(
         en="`pissa_init` and `{key}` are both set: the first begins at the weights, the second counts on zero.",

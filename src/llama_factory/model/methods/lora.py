@@ -6,7 +6,7 @@ that compute an adapter and its layer in one piece stand in `model/lora.py`; whi
 
 LoRA (arXiv 2106.09685): y = W x + s B A x with s = alpha / r; rsLoRA (arXiv 2312.03732): s = alpha / sqrt(r);
 DoRA (arXiv 2402.09353): a number for each output is the length of that row of W + s B A; LoRA+ (arXiv 2402.12354):
-B learns faster than A; PiSSA: `pissa`.
+B learns faster than A; PiSSA: `pissa`; LoftQ: `loftq`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
-from llama_factory.model.methods import pissa
+from llama_factory.model.methods import loftq, pissa
 from llama_factory.model.methods.names import is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
 from llama_factory.model.methods.targets import matches_any, targets_of, whole_names
@@ -58,6 +58,8 @@ def attach(model: nn.Module, method: Method, start: Start) -> Made:
         parameter.requires_grad_(True)
     if method.lora.pissa_init:
         pissa.begin(model, config, method.lora.pissa_iter, generator, TRAINED)
+    if method.lora.loftq_init:
+        said.append(loftq.begin(model, start.base, generator, TRAINED))
     return Made(model, said)
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
+from llama_factory.model.methods.directions import strongest
 
 if TYPE_CHECKING:
     from peft import LoraConfig
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
 START = "start"
 """What peft calls the frozen adapter."""
-BEYOND = 8
-"""Directions more than asked for that the fast decomposition follows; Halko et al. advise 5 to 10."""
 
 
 def begin(model: nn.Module, config: LoraConfig, rounds: int, generator: Generator, trained: str) -> None:
@@ -42,7 +41,7 @@ def begin(model: nn.Module, config: LoraConfig, rounds: int, generator: Generato
         for _, layer in layers:
             weight = layer.get_base_layer().weight
             weight_OI = (weight.t() if layer.fan_in_fan_out else weight).double()
-            left_OR, right_RI = strongest(weight_OI, layer.r[trained], rounds, generator)
+            left_OR, right_RI = strongest(weight_OI, layer.r[trained], rounds, generator, key="pissa_init")
             share = layer.scaling[trained] ** -0.5
             for half, values in ((layer.lora_A, right_RI * share), (layer.lora_B, left_OR * share)):
                 half[trained].weight.copy_(values)
@@ -52,30 +51,6 @@ def begin(model: nn.Module, config: LoraConfig, rounds: int, generator: Generato
     for name, parameter in model.named_parameters():
         if f".{START}." in name:
             parameter.requires_grad_(False)
-
-
-def strongest(weight_OI: Tensor, rank: int, rounds: int, generator: Generator) -> tuple[Tensor, Tensor]:
-    """U sqrt(S) (O, R) and sqrt(S) V' (R, I) of the `rank` largest singular values.
-
-    rounds: of subspace iteration, Halko et al. 2011 (arXiv 0909.4061), algorithms 4.4 and 5.1; -1 is exact.
-    """
-    import torch
-
-    size = min(weight_OI.shape)
-    if rank > size:
-        raise InputError("model.pissa-rank", where="lora_rank", found=rank, known=size)
-    if rounds < 0:
-        u, s, vh = torch.linalg.svd(weight_OI, full_matrices=False)
-    else:
-        width = min(rank + BEYOND, size)
-        drawn = torch.randn(weight_OI.shape[1], width, generator=generator, dtype=torch.float64)
-        basis = torch.linalg.qr(weight_OI @ drawn.to(weight_OI.device)).Q
-        for _ in range(rounds):
-            basis = torch.linalg.qr(weight_OI @ torch.linalg.qr(weight_OI.t() @ basis).Q).Q
-        u, s, vh = torch.linalg.svd(basis.t() @ weight_OI, full_matrices=False)
-        u = basis @ u
-    root = s[:rank].sqrt()
-    return u[:, :rank] * root, root[:, None] * vh[:rank]
 
 
 def joined(values: Mapping[str, Tensor], trained: str) -> dict[str, Tensor]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llama_factory.errors import OurFault
 from llama_factory.records import Finding
 
 if TYPE_CHECKING:
@@ -23,6 +24,13 @@ class Start:
     seed: int
     fused: bool = False
     base_folder: Path | None = None
+
+    @property
+    def base(self) -> Path:
+        """`base_folder`, for methods that read the base's own files."""
+        if self.base_folder is None:
+            raise OurFault("model.no-base-folder")
+        return self.base_folder
 
 
 @dataclass(frozen=True, slots=True)

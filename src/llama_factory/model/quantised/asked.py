@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llama_factory.config.bits import method_for
+from llama_factory.errors import InputError
 from llama_factory.model import fingerprint
 from llama_factory.records import Finding
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from llama_factory.config import Run
 
 PLAIN = "16 or 32 bit"
+LOFTQ = "loftq_init"
+COMPUTED_IN = "quantised_from"
+"""In a note: the number format of the weights that were quantised, and of what they stand for."""
 EXTRA = 'pip install "llama-factory[quant]"'
 
 
@@ -52,6 +56,42 @@ def in_note(method: Mapping[str, Any]) -> Asked | None:
         return None
     kind, double = method.get("quantization_type", "nf4"), bool(method.get("double_quantization", True))
     return Asked(bits, str(method.get("quantization_method", "?")), str(kind), double)
+
+
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """The base that an adapter which began with LoftQ stands on. dtype: the number format of what was quantised."""
+
+    folder: Path
+    asked: Asked
+    dtype: str
+
+
+def rounded_base(folders: Sequence[Path]) -> Rounded | None:
+    """Where one of these adapters began with LoftQ. Two such make up for the same rounding, and are refused."""
+    found = []
+    for folder in folders:
+        born = fingerprint.read(folder)
+        asked = in_note(born.method) if born is not None and loftq_in(born.method) else None
+        if born is not None and asked is not None:
+            found.append(Rounded(folder, asked, str(born.method.get(COMPUTED_IN, "float32"))))
+    if len(found) > 1:
+        raise InputError("model.loftq-twice", where=", ".join(str(one.folder) for one in found), count=len(found))
+    return found[0] if found else None
+
+
+def loftq_in(method: Mapping[str, Any]) -> bool:
+    """Whether the note beside trained weights says that they make up for the rounding of their base."""
+    return method.get(LOFTQ) is True
+
+
+def require_base(folders: Sequence[Path], here: Asked | None) -> None:
+    """Refuse adapters that began with LoftQ on a base that is quantised in another way, or not at all."""
+    rounded = rounded_base(folders)
+    if rounded is not None and rounded.asked != here:
+        keys = ", ".join(f"`{key}: {str(value).lower()}`" for key, value in rounded.asked.note().items())
+        values = {"trained": rounded.asked.name, "here": here.name if here else PLAIN, "keys": keys}
+        raise InputError("model.loftq-other-base", where=rounded.folder, **values)
 
 
 def differing(folders: Sequence[Path], here: Asked | None) -> list[Finding]:

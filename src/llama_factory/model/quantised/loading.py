@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llama_factory.errors import InputError, MachineError
 from llama_factory.model import weights
 from llama_factory.model.quantised import bitsandbytes, checkpoints, guards, hqq, layers
-from llama_factory.model.quantised.asked import EXTRA, Asked, asked_by
+from llama_factory.model.quantised.asked import EXTRA, Asked, asked_by, require_base
 from llama_factory.model.quantised.checkpoints import Form
 from llama_factory.records import Finding
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from llama_factory.config import Run
+    from llama_factory.model.locate import Folders
 
 METHODS: Mapping[str, ModuleType] = {"bitsandbytes": bitsandbytes, "hqq": hqq}
 
@@ -84,11 +85,13 @@ def way_of(folder: Path, said: Mapping[str, Any], asked: Asked | None) -> Way:
     return Way(folder, asked, None)
 
 
-def ready(run: Run, folder: Path, said: Mapping[str, Any]) -> list[Finding]:
-    """Raise what stands against training this run on this folder's weights, before a row is read; what to tell else.
+def ready(run: Run, folders: Folders, said: Mapping[str, Any]) -> list[Finding]:
+    """Raise what stands against training this run on these weights, before a row is read; what to tell else.
 
-    said: what config.json says.
+    said: what the base's config.json says.
     """
+    folder = folders.base
+    require_base(folders.adapters, asked_by(run))
     checkpoints.compare(run, checkpoints.read(said, folder), str(folder))
     way = way_of(folder, said, asked_by(run))
     if way.form is not None:
