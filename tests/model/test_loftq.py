@@ -14,6 +14,7 @@ import pytest
 import torch
 from test_adapters import run_for, shaken, trained_adapter
 
+from llama_factory import machine
 from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, LlamaFactoryError, OurFault
 from llama_factory.model import adapters, fingerprint, going_on, load, save
@@ -21,6 +22,7 @@ from llama_factory.model.locate import Folders
 from llama_factory.model.methods import Start, loftq
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import Asked, Rounded, require_base, rounded_base
+from llama_factory.recipes import answering
 
 FOUR, EIGHT = Asked(4, "bitsandbytes"), Asked(8, "bitsandbytes")
 
@@ -145,3 +147,11 @@ def test_what_does_not_go_with_loftq_is_refused_before_anything_is_loaded(given:
     with pytest.raises(InputError) as caught:
         from_mapping({"model_name_or_path": "m", **given}, "here")
     assert caught.value.id == id
+
+
+def test_answers_are_computed_in_the_format_that_the_base_was_quantised_from(tiny_model: Path, begun: Path) -> None:
+    run = run_for(tiny_model, adapter_name_or_path=str(begun), quantization_bit=4)
+    here = machine.pick_precision(True, False, False, device="cpu").compute
+    for dtype, expected in (("bfloat16", here), ("float32", "float32")):
+        folders = Folders(tiny_model, (noted(begun, quantised_from=dtype),), None)
+        assert answering.number_format(run, folders, "cpu") == expected

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from some_steps import Trained, logits_of
 from torch import Tensor, nn
 
 from llama_factory.config import Run, from_mapping
+from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load
 from llama_factory.model.methods import Start
-from llama_factory.model.quantised import guards, plain
-from llama_factory.model.quantised.asked import asked_by
+from llama_factory.model.quantised import guards, layers, plain
+from llama_factory.model.quantised.asked import asked_by, rounded_base
 
 Train = Callable[..., Trained]
 
@@ -178,3 +180,93 @@ def test_what_is_trained_is_the_same_in_plain_peft_and_in_what_is_exported(
     published = AutoModelForCausalLM.from_pretrained(shallow, dtype=torch.float32)
     elsewhere = logits_of(PeftModel.from_pretrained(published, done.folder))
     assert float((elsewhere - done.logits).abs().max()) > 0.05  # the base as published is another base
+
+
+FEW: dict[str, Any] = {"bf16": False, "quantization_bit": 4, "lora_rank": 4}
+
+
+def test_a_resumed_run_ends_with_the_bytes_of_the_run_left_alone(trained: Train, shallow: Path, tmp_path: Path) -> None:
+    keys = {**FEW, "model": shallow, "loftq_init": True, "max_steps": 4, "save_strategy": "steps", "save_steps": 2}
+    whole = trained(output_dir="whole", **keys)
+    (tmp_path / "again").mkdir()
+    shutil.copytree(whole.folder / "checkpoint-2", tmp_path / "again" / "checkpoint-2")
+    again = trained(output_dir="again", resume_from_checkpoint=True, **keys)
+    one, other = ((done.folder / "adapter_model.safetensors").read_bytes() for done in (whole, again))
+    assert one == other
+
+
+def test_it_is_trained_further_beneath_another_asked_and_exported_on_its_own_base_alone(
+    trained: Train, shallow: Path, tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from llama_factory.export.flow import export_model
+    from llama_factory.recipes.answering import answerer_of
+
+    first = trained(model=shallow, output_dir="first", loftq_init=True, **FEW)
+    given = {"model": shallow, "adapter_name_or_path": "first", **FEW}
+    further = trained(output_dir="further", loftq_init=True, **given)
+    top = trained(output_dir="top", create_new_adapter=True, **given)
+    noted = (json.loads((done.folder / "llama_factory.json").read_text())["method"] for done in (further, top))
+    assert [method["loftq_init"] for method in noted] == [True, False]
+    assert further.losses[0] < first.losses[0]
+
+    export_model(from_mapping({"model_name_or_path": str(shallow), "adapter_name_or_path": "first,top",
+                               "export_dir": "merged"}, "here"), lambda line: None)  # fmt: skip
+    merged = logits_of(AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32))
+    torch.testing.assert_close(merged, top.logits, rtol=1e-4, atol=1e-3)
+
+    for bits in ({}, {"quantization_bit": 8}, {"quantization_bit": 4, "quantization_method": "hqq"}):
+        with pytest.raises(LlamaFactoryError) as caught:
+            trained(output_dir="wrong", **{**given, "quantization_bit": None, **bits})
+        assert caught.value.id == "model.loftq-other-base"
+        keys = {"model_name_or_path": str(shallow), "adapter_name_or_path": "first", **bits}
+        with pytest.raises(LlamaFactoryError) as caught:
+            answerer_of(from_mapping(keys, "here"), lambda line: None, "en")
+        assert caught.value.id == "model.loftq-other-base"
+    keys = {"model_name_or_path": str(shallow), "adapter_name_or_path": "further", "infer_dtype": "float32"}
+    answerer = answerer_of(from_mapping({**keys, "quantization_bit": 4}, "here"), lambda line: None, "en")
+    guards.keep_gradients(answerer.engine._model)
+    torch.testing.assert_close(logits_of(answerer.engine._model), further.logits, rtol=1e-4, atol=1e-3)
+
+
+def test_a_base_that_was_quantised_from_bfloat16_is_made_so_again(
+    trained: Train, shallow: Path, tmp_path: Path
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    base = tmp_path / "base"
+    shutil.copytree(shallow, base)
+    values = load_file(base / "model.safetensors")
+    generator = torch.Generator().manual_seed(0)
+    for value in values.values():  # numbers that bfloat16 does not have
+        value *= 1 + 0.01 * torch.randn(value.shape, generator=generator)
+    save_file(values, base / "model.safetensors", metadata={"format": "pt"})
+    done = trained(model=base, bf16=True, quantization_bit=4, loftq_init=True, lora_target="q_proj", max_steps=1)
+    rounded = rounded_base([done.folder])
+    assert rounded is not None
+    assert rounded.dtype == "bfloat16"
+    trained_on = {f"{name.removesuffix('.base_layer')}.weight": plain.weight_of(layer).float()
+                  for name, layer in layers.quantised(done.module).items()}  # fmt: skip
+    for dtype, same in ((rounded.dtype, True), ("float32", False)):
+        here = load.load(base, dtype="float32")
+        names = plain.put_into(here, load.load(base, dtype=dtype, quantise=rounded.asked))
+        own = dict(here.named_parameters())
+        assert sorted(trained_on) == sorted(names)
+        assert all(torch.equal(own[name], value) for name, value in trained_on.items()) is same
+
+
+def test_a_check_makes_one_step_of_it_and_opens_it_again(
+    shallow: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from some_steps import ROWS, SMALL
+
+    from llama_factory.recipes.check import check
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS), encoding="utf-8")
+    keys = {**SMALL, **FEW, "model_name_or_path": str(shallow), "loftq_init": True}
+    report = check(lambda: from_mapping(keys, "here"), cache=tmp_path / "cache", step=lambda stage: None)
+    assert report.exit_code == 0, report.findings
+    assert report.trial is not None
+    assert report.trial.difference <= 1e-3

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory import machine
@@ -17,8 +16,8 @@ from llama_factory.generation import Finish, Sampling, TransformersEngine, decod
 from llama_factory.generation.text import UNFINISHED
 from llama_factory.model import adapters, window
 from llama_factory.model.load import load_config, load_for
-from llama_factory.model.locate import locate_for
-from llama_factory.model.quantised.asked import asked_by, differing, require_base
+from llama_factory.model.locate import Folders, locate_for
+from llama_factory.model.quantised.asked import asked_by, differing, require_base, rounded_base
 from llama_factory.model.taught import require_template
 from llama_factory.recipes.outcome import Say, tell
 from llama_factory.records import Finding, Message
@@ -74,7 +73,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     machine.torch_setup()
     device = machine.pick_device(run.model.device_map)
     said = list[Finding]()
-    dtype = number_format(run, folders.base, device)
+    dtype = number_format(run, folders, device)
     longer = window.for_use(run, folders.base, folders.adapters)
     model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append, longer=longer)
     if folders.adapters:
@@ -87,11 +86,16 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), described.generation_config, seen)
 
 
-def number_format(run: Run, base: Path, device: str) -> str:
-    """What the user asked for; else the model's own, where this machine computes in it; else fp32."""
+def number_format(run: Run, folders: Folders, device: str) -> str:
+    """What the user asked for; else the model's own, where this machine computes in it; else fp32.
+
+    An adapter that began with LoftQ stands on weights quantised from one format, which is the own one then.
+    """
     if run.model.infer_dtype != "auto":
         return run.model.infer_dtype
-    own = str(load_config(base, trust_remote_code=run.model.trust_remote_code).dtype).removeprefix("torch.")
+    rounded = rounded_base(folders.adapters)
+    said = load_config(folders.base, trust_remote_code=run.model.trust_remote_code).dtype
+    own = str(said).removeprefix("torch.") if rounded is None else rounded.dtype
     if own not in ("bfloat16", "float16"):
         return "float32"
     return machine.pick_precision(own == "bfloat16", own == "float16", False, device=device).compute
