@@ -3,8 +3,9 @@
     python benchmarks/methods_cpu.py MODEL ROWS.json [--rounds 3] [--parts lora full memory freeze scale] [--raw FILE]
 
 In: the folder of a small real model (SmolLM2-135M-Instruct) and a file of alpaca rows. Out: a table with medians over
-the rounds, and the raw figures with versions and machine as JSON (default: benchmarks/results/methods_cpu.json; parts
-that were not asked for stay as the file has them). Rules, environment and the way of one run are those of `sft_cpu.py`:
+the rounds, and the raw figures as JSON (default: benchmarks/results/methods_cpu.json), each part with its date,
+versions and machine. The file is written after every run; parts that were not asked for stay as it has them, and a part
+that was cut short says so (`complete: false`). Rules, environment and the way of one run are those of `sft_cpu.py`:
 a process of its own for each run with empty caches, the arms of a part in turn, the first step left out of the speed.
 
     lora     SFT of LoRA adapters, 8 rows a step; the peer in bf16 without checkpointing, in its fastest split
@@ -12,8 +13,10 @@ a process of its own for each run with empty caches, the arms of a part in turn,
     memory   peak of both, all 8 rows at a time, with and without checkpointing on both sides, three steps each
     freeze   ours: all but the two top layers frozen, with the output of the frozen ones kept and without, 3 and 10
              epochs of FREEZE_ROWS rows (validation off)
-    scale    ours: a generated set of 1 thousand to 1 million rows: seconds a token of the data path, of five steps of
-             8 rows, and the peak. Takes some minutes and once; --largest makes it end sooner
+    scale    ours: generated sets of 1 thousand to 1 million rows, once and with one thread: processor seconds of all
+             that is done with every row (read, check, render, encode, store; the look at all of them; the plan of the
+             steps), of reading steps from the store, and of five steps of 8 rows; and the peak before the model is
+             loaded and after. Some minutes; --largest makes it end sooner
 
 `--longest 3` leaves the ten epochs of freeze out.
 """
@@ -26,7 +29,7 @@ import random
 import statistics
 import sys
 import tempfile
-from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -49,22 +52,55 @@ Arm = tuple[str, str, dict[str, Any]]
 def main() -> None:
     asked = arguments()
     peer_python = peer_environment(asked.peer_venv) if {"lora", "full", "memory"} & set(asked.parts) else Path()
-    result = json.loads(asked.raw.read_text()) if asked.raw.exists() else {"parts": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         sft_cpu.write_rows(asked.rows_file, folder)
         for part in asked.parts:
             print(f"\n{part}", flush=True)
-            arms = PARTS[part](asked, peer_python, folder)
-            runs, versions = in_turn(arms, 1 if part == "scale" else asked.rounds, folder)
-            result["parts"][part] = without_paths({
-                "machine": machine(), "versions": versions,
-                "configs": {arm: config for arm, (_, _, config) in arms.items()}, "runs": runs,
-            })  # fmt: skip
-    asked.raw.parent.mkdir(parents=True, exist_ok=True)
-    asked.raw.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            run_part(part, asked, peer_python, folder)
     for part in asked.parts:
-        tell(part, result["parts"][part]["runs"])
+        tell(part, read(asked.raw)["parts"][part]["runs"])
+
+
+def run_part(part: str, asked: argparse.Namespace, peer_python: Path, folder: Path) -> None:
+    """Every arm once a round; what is known is written after each run."""
+    arms = PARTS[part](asked, peer_python, folder)
+    rounds = 1 if part == "scale" else asked.rounds
+    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
+    versions: dict[str, Any] = {}
+    configs = without_paths({"configs": {arm: dict(config) for arm, (_, _, config) in arms.items()}})["configs"]
+    began = now()
+    for number in range(rounds):
+        for arm, (python, side, config) in arms.items():
+            with tempfile.TemporaryDirectory(dir=folder) as output:
+                threads = 1 if part == "scale" else 0
+                figures, versions[side] = one_run(Path(output) / "run", python, side, config, folder, threads=threads)
+            runs[arm].append(figures)
+            print(f"round {number + 1}  {arm:28} {line_of(figures)}", flush=True)
+            complete = all(len(some) == rounds for some in runs.values())
+            write(asked.raw, part, {
+                "began": began, "written": now(), "complete": complete, "machine": machine(), "versions": versions,
+                "configs": configs, "runs": runs,
+            })  # fmt: skip
+
+
+def read(file: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"parts": {}}
+    return found
+
+
+def write(file: Path, part: str, figures: dict[str, Any]) -> None:
+    """Beside the parts that the file has; whole or not at all."""
+    result = read(file)
+    result["parts"][part] = figures
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_suffix(".part")
+    aside.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    aside.replace(file)
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def arguments() -> argparse.Namespace:
@@ -80,19 +116,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--peer-split", type=int, default=2, help="rows that the peer computes at a time, of 8")
     parser.add_argument("--raw", type=Path, default=HERE / "results" / "methods_cpu.json")
     return parser.parse_args()
-
-
-def in_turn(arms: Mapping[str, Arm], rounds: int, folder: Path) -> tuple[dict[str, list[dict[str, float]]], Any]:
-    """Every arm once a round."""
-    runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
-    versions: dict[str, Any] = {}
-    for number in range(rounds):
-        for arm, (python, side, config) in arms.items():
-            with tempfile.TemporaryDirectory(dir=folder) as output:
-                figures, versions[side] = one_run(Path(output) / "run", python, side, config, folder)
-            runs[arm].append(figures)
-            print(f"round {number + 1}  {arm:28} {line_of(figures)}", flush=True)
-    return runs, versions
 
 
 def lora(asked: argparse.Namespace, peer_python: Path, folder: Path) -> dict[str, Arm]:
@@ -173,12 +196,13 @@ def add_set(folder: Path, name: str, file: str) -> None:
 def tell(part: str, runs: dict[str, list[dict[str, float]]]) -> None:
     """Medians, and the ratio of each pair of arms that stand side by side, as the median of the rounds' ratios."""
     print(f"\n{part}: medians")
+    if part == "scale":
+        tell_scale({arm: some[0] for arm, some in runs.items()})
+        return
     arms = list(runs)
     for arm, figures in runs.items():
         middle = {name: statistics.median(one[name] for one in figures) for name in figures[0]}
-        print(f"{arm:28} {line_of(middle)}" + (scale_line(middle) if part == "scale" else ""))
-    if part == "scale":
-        return
+        print(f"{arm:28} {line_of(middle)}")
     for mine, theirs in zip(arms[::2], arms[1::2], strict=True):
         pairs = list(zip(runs[mine], runs[theirs], strict=True))
         speed, work, peak, first = (
@@ -191,10 +215,23 @@ def tell(part: str, runs: dict[str, list[dict[str, float]]]) -> None:
         )
 
 
-def scale_line(middle: dict[str, float]) -> str:
-    data_us = 1e6 * middle["data_s"] / middle["data_tokens"]
-    step_us = 1e6 / middle["tokens_per_second"]
-    return f"   data {middle['data_s']:7.1f} s, {data_us:6.2f} us a token   steps {step_us:6.0f} us a token"
+def tell_scale(figures: dict[str, dict[str, float]]) -> None:
+    """Microseconds of the processor for each token, and how much of the peak comes with each row more."""
+    print("| rows | tokens | made | looked at | planned | read | trained | peak of the rows | a row more | peak |")
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    before: dict[str, float] = {}
+    for one in figures.values():
+        each = [1e6 * one[name] / one["data_tokens"] for name in ("data_s", "audit_s", "plan_s")]
+        each += [1e6 * one["read_s"] / one["read_tokens"], 1e6 / one["tokens_per_processor_s"]]
+        more = ""
+        if before:
+            more = f"{1e9 * (one['rows_peak_gb'] - before['rows_peak_gb']) / (one['rows'] - before['rows']):.0f} B"
+        print(
+            f"| {one['rows']:,.0f} | {one['data_tokens']:,.0f} | "
+            + " | ".join(f"{us:.2f}" for us in each[:4])
+            + f" | {each[4]:.0f} | {one['rows_peak_gb']:.3f} GB | {more} | {one['peak_gb']:.3f} GB |"
+        )
+        before = one
 
 
 PARTS = {"lora": lora, "full": full, "memory": memory, "freeze": freeze, "scale": scale}

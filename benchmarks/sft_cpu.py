@@ -136,9 +136,9 @@ def write_rows(file: Path, folder: Path) -> None:
 
 
 def one_run(
-    output: Path, python: str, side: str, config: dict[str, Any], data: Path
+    output: Path, python: str, side: str, config: dict[str, Any], data: Path, *, threads: int = 0
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """One process from nothing to the end of its last step."""
+    """One process from nothing to the end of its last step. threads: 0 as the machine has them."""
     config = {**config, "dataset_dir": str(data), "output_dir": str(output)}
     config_file, result_file = data / "config.json", data / "result.json"
     config_file.write_text(json.dumps(config))
@@ -148,6 +148,8 @@ def one_run(
         "LLAMA_FACTORY_CACHE": str(caches / "ours"), "HF_DATASETS_CACHE": str(caches / "theirs"),
         "HF_HUB_OFFLINE": "1", "DISABLE_VERSION_CHECK": "1",
     }  # fmt: skip
+    if threads:
+        environment |= {"OMP_NUM_THREADS": str(threads), "RAYON_NUM_THREADS": str(threads)}
     command = [python, str(HERE / "one_run.py"), side, str(config_file), str(result_file)]
     began, processor = time.time(), os.times()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
