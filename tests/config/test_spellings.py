@@ -179,7 +179,7 @@ def test_a_planned_key_that_is_off_is_off_in_any_writing(given, refused):
     ("key", "value"),
     [
         *(("stage", word) for word in ("rm", "ppo", "dpo", "kto")),
-        ("flash_attn", "fa2"),
+        ("flash_attn", "fa3"),
         ("save_strategy", "best"),
         ("report_to", "wandb"),
         ("report_to", ["tensorboard", "SwanLab"]),
@@ -191,6 +191,18 @@ def test_a_planned_value_of_a_built_key_is_refused_with_that_word(key, value):
     assert caught.value.id == "config.planned-value"
     assert "known and not built yet" in caught.value.letter()
     assert caught.value.values["expected"] == fields()[key].type
+
+
+def test_frequencies_that_follow_the_batch_are_refused_with_what_to_take_instead(refused):
+    (problem,) = refused("rope_scaling: dynamic\n")
+    assert (problem.id, problem.where) == ("config.refused-dynamic", "run.yaml:1")
+    for language in ("en", "zh"):
+        assert all(word in problem.letter(language) for word in ("`rope_scaling: dynamic`", "`yarn`", "`linear`"))
+
+
+def test_flash_attention_is_one_word_in_every_spelling(given):
+    spelled = ("flash_attn: fa2", "flash_attn: flash_attention_2", "attn_implementation: flash_attention_2")
+    assert {given(text).model.flash_attn for text in spelled} == {"fa2"}
 
 
 @pytest.mark.parametrize(("key", "id"), IDLE_KEYS, ids=[one[0] for one in IDLE_KEYS])

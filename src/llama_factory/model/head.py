@@ -32,7 +32,8 @@ CHUNK_ROWS = 256
 """Rows of logits at a time: each chunk streams the whole head through the cache, so few and tall ones win."""
 
 FLAT_ROWS = 32
-"""Rows of float32 logits at a time: few enough to stay in the cache, enough for every core to have some."""
+"""Rows of float32 logits at a time: few enough to stay in the cache, enough for every core to have some. On any other
+device a whole chunk: there each pass is a launch, and no cache holds rows."""
 
 KEPT_BYTES = 512 * 2**20
 """A trainable head keeps this much of its softmax for the backward; rows beyond it are computed again."""
@@ -100,7 +101,8 @@ class _Chunks:
     def __init__(self, hidden_SD: Tensor, frozen: Frozen, bias_V: Tensor | None, rule: LogitRule) -> None:
         self.hidden_SD, self.frozen, self.bias_V, self.rule = hidden_SD, frozen, bias_V, rule
         rows, size = hidden_SD.shape[0], frozen.weight_OI.shape[0]
-        self.logits_FV = hidden_SD.new_empty(min(FLAT_ROWS, rows), size, dtype=precise(hidden_SD.dtype))
+        self.flat = FLAT_ROWS if hidden_SD.device.type == "cpu" else CHUNK_ROWS
+        self.logits_FV = hidden_SD.new_empty(min(self.flat, rows), size, dtype=precise(hidden_SD.dtype))
         self.softmax_FV = torch.empty_like(self.logits_FV)
 
     def parts(self, start: int = 0) -> Iterator[slice]:
@@ -109,7 +111,7 @@ class _Chunks:
     def logprobs(self, part: slice, token_S: Tensor, into_S: Tensor | None, *, want_slope: bool) -> Tensor:
         """Writes these rows' log-probabilities; returns the slope of each, -d logp / d (head's own logits)."""
         token_C, raw_CV = token_S[part, None], self.frozen.through(self.hidden_SD[part])
-        for flat in _slices(0, raw_CV.shape[0], FLAT_ROWS):
+        for flat in _slices(0, raw_CV.shape[0], self.flat):
             token_F1 = token_C[flat]
             logits_FV, softmax_FV = self.logits_FV[: len(token_F1)], self.softmax_FV[: len(token_F1)]
             logits_FV.copy_(raw_CV[flat])

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from llama_factory.config import Run
 
-ATTENTION = {"auto": None, "disabled": "eager", "eager": "eager", "sdpa": "sdpa"}
+ATTENTION = {"auto": None, "disabled": "eager", "eager": "eager", "sdpa": "sdpa", "fa2": None}
+"""What transformers is told; training then takes a kernel of ours in place of `sdpa` (`attention`, `varlen`)."""
+
 ARCHITECTURE = (
     "model_type", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
     "intermediate_size", "head_dim",

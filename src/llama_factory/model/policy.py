@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault, ProofError
-from llama_factory.model import adapters, attention, load, proven, upstream, whole
+from llama_factory.model import adapters, attention, load, proven, upstream, varlen, whole
 from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_states, supervised
@@ -90,12 +90,13 @@ class Policy:
         table: dict[str, proven.Proof] | None = None,
         noise: float = 0.0,
         reference: Policy | None = None,
+        varlen_kernel: bool = False,
     ) -> None:
         """compute_dtype: None computes in the weights' own type; another one goes through autocast.
 
         layout: one of the proven ones in place of the fastest. sharing: False lays every row in full.
         table: proofs in place of proven.json. noise: of NEFTune. reference: what `divergence` is from; None is this
-        model without its adapters.
+        model without its adapters. varlen_kernel: packed rows are kept apart by torch's kernel for CUDA (`varlen`).
         """
         self.module = module
         self._base: PreTrainedModel = _inside(module)
@@ -114,8 +115,9 @@ class Policy:
         self._layout, self._reason = self._choose(layout)
         self._rule = self._proof.rule(self._base.config.get_text_config()) if self._layout else LogitRule()
         if self._may_pack and not PACKING.isdisjoint(self._proof.layouts):
-            attention.register()
-            self._base.set_attn_implementation(attention.NAME)
+            kernel = varlen if varlen_kernel else attention
+            kernel.register()
+            self._base.set_attn_implementation(kernel.NAME)
 
     def forward(self, batch: Batch, want: frozenset[Want] = LOGPROBS) -> PolicyOutput:
         """Log-probabilities of the batch's supervised tokens, in their order."""
@@ -393,7 +395,7 @@ def _inside(module: nn.Module) -> PreTrainedModel:
 def _default_kernel(base: PreTrainedModel) -> bool:
     """Attention is computed by the usual kernel. Another one (`eager` where `sdpa` would do) was asked for by name."""
     kernel = base.config._attn_implementation
-    return kernel in ("sdpa", attention.NAME) or (kernel == "eager" and not upstream.prefers_sdpa(base))
+    return kernel in ("sdpa", attention.NAME, varlen.NAME) or (kernel == "eager" and not upstream.prefers_sdpa(base))
 
 
 def _prompt_learning(module: nn.Module) -> bool:

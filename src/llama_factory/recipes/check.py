@@ -22,6 +22,7 @@ from llama_factory.config import audit as config_audit
 from llama_factory.config.optimizers import MODULES, extra_of
 from llama_factory.data import audit as data_audit
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
+from llama_factory.machine import pick_device, pick_precision
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
 from llama_factory.model import going_on, load, window
@@ -104,6 +105,7 @@ def audit(run: Run, folders: Folders, renderer: Renderer, rows: data.Prepared) -
     return [
         *config_audit.audit(run),
         *_optimizer_library(run),
+        *_attention(run, base),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
         *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
@@ -122,6 +124,20 @@ def _optimizer_library(run: Run) -> Iterator[Finding]:
     if library and find_spec(MODULES[library]) is None:
         values = {"found": kind, "library": library, "extra": extra_of(library)}
         yield Finding("machine.no-optimizer-library", "error", run.where("optim"), values)
+
+
+def _attention(run: Run, base: Path) -> Iterator[Finding]:
+    """A kernel that was asked for by name, on the device and in the format of the run."""
+    if run.model.flash_attn != "fa2":
+        return
+    from llama_factory.model import varlen
+
+    training, device = run.training, pick_device(run.model.device_map)
+    precision = pick_precision(training.bf16, training.fp16, training.pure_bf16, device=device)
+    try:
+        varlen.choose("fa2", device=device, dtype=precision.compute, config=model_audit.shape(base))
+    except InputError as error:
+        yield Finding(error.id, "error", run.where("flash_attn"), error.values)
 
 
 def refuse(findings: list[Finding]) -> None:

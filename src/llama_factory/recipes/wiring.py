@@ -19,7 +19,7 @@ from llama_factory.config.keys import Section
 from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import fingerprint, load, save, window
+from llama_factory.model import audit, fingerprint, load, save, window
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
@@ -130,7 +130,7 @@ def _rate_factors(run: Run, policy: Policy) -> Mapping[str, float]:
 
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
-    from llama_factory.model import adapters, gated, lora, norm
+    from llama_factory.model import adapters, gated, lora, norm, varlen
     from llama_factory.model.methods import Start
     from llama_factory.model.policy import Policy
     from llama_factory.model.quantised import guards
@@ -160,7 +160,10 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
     noise = run.training.noise.neftune_noise_alpha or 0.0
-    policy = Policy(module, sharing=fused, noise=noise, reference=_reference_of(bench, fused, longer))
+    packed = varlen.choose(run.model.flash_attn, device=bench.device, dtype=dtype, config=audit.shape(base))
+    policy = Policy(
+        module, sharing=fused, noise=noise, reference=_reference_of(bench, fused, longer), varlen_kernel=packed
+    )
     if fused:
         policy.lay_out(machine.free_memory())
     return policy, [*said, *attached.said]

@@ -106,16 +106,19 @@ class Model(Section):
         secret=True,
     )
     flash_attn: Annotated[
-        Literal["auto", "disabled", "sdpa", "eager"],
+        Literal["auto", "disabled", "sdpa", "eager", "fa2"],
         Choice(
-            ("auto", "disabled", "sdpa", "eager"),
-            planned=("fa2", "fa3", "flash_attention_2", "flash_attention_3"),
-            also={"true": "auto", "false": "disabled"},
+            ("auto", "disabled", "sdpa", "eager", "fa2"),
+            planned=("fa3", "flash_attention_3"),
+            also={"true": "auto", "false": "disabled", "flash_attention_2": "fa2"},
         ),
     ] = key(
         "auto",
-        en="How attention is computed: sdpa is PyTorch's fused kernel, disabled and eager the plain formula.",
-        zh="注意力的计算方式：sdpa 为 PyTorch 融合算子，disabled 与 eager 为直接计算。",
+        en="How attention is computed: sdpa is PyTorch's fused kernel, disabled and eager the plain formula. "
+        "Training on a GPU, auto takes PyTorch's own FlashAttention 2 for all rows at once where it fits, and fa2 "
+        "demands it.",
+        zh="注意力的计算方式：sdpa 为 PyTorch 融合算子，disabled 与 eager 为直接计算。在 GPU 上训练时，"
+        "auto 在可用时对所有行一次使用 PyTorch 自带的 FlashAttention 2，fa2 则要求必须使用。",
     )
     fused_layers: Annotated[bool, Flag()] = key(
         True,
@@ -133,7 +136,8 @@ class Model(Section):
         commands=("train",),
     )
     rope_scaling: Annotated[
-        Literal["linear", "yarn", "llama3"] | None, Choice(("linear", "yarn", "llama3"), planned=("dynamic",))
+        Literal["linear", "yarn", "llama3"] | None,
+        Choice(("linear", "yarn", "llama3"), refused={"dynamic": "config.refused-dynamic"}),
     ] = key(
         None,
         en="Train with a cutoff_len beyond the model's window: how places are squeezed into it. The factor is "
