@@ -9,13 +9,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llama_factory.planner import activations
-from llama_factory.planner.activations import kept, scores
+from llama_factory.planner.activations import computed_scores, kept, kept_scores
 from llama_factory.planner.known import KNOWN
-from llama_factory.planner.memory import LAID_OUT_SHARE, PARTS, laid_out, memory, would_lay_out
+from llama_factory.planner.memory import (
+    HOLES,
+    LAID_OUT_SHARE,
+    PARTS,
+    PLACES,
+    REMADE,
+    laid_out,
+    memory,
+    would_lay_out,
+)
+from llama_factory.planner.process import kernels
 from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
-from llama_factory.planner.speed import CARDS, Rates, head_operations, of_card, operations, step_seconds
+from llama_factory.planner.speed import (
+    CARDS,
+    KERNEL_S,
+    Rates,
+    head_operations,
+    of_card,
+    operations,
+    step_seconds,
+    work,
+)
 from llama_factory.records import ModelShape
 
 RATES = Rates(1e11, 1e10)
@@ -56,7 +75,7 @@ def test_frozen_weights_in_few_bits_by_hand(small: ModelShape) -> None:
 
 
 def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
-    softmax = 4 * 10 * ((10 + 128) // 2)
+    softmax = 4 * (10 * (10 + 128) // 2)
     lora = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20 + 7 * 5) + softmax
     setup = Setup(lengths=(10,), rank=5)
     assert kept(small, setup) == 3 * 2 * lora
@@ -70,7 +89,9 @@ def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
     rotated = library + 10 * (3 * 8 + 8 + 2 * 8 + 20)  # of every adapted layer its rotated input
     assert kept(small, replace(setup, method="oft")) == 3 * 2 * rotated
     assert kept(small, replace(setup, bits=4)) == 3 * 2 * (lora + 10 * 2 * 20)
-    assert scores(small, Setup(lengths=(10, 2000))) == softmax + 4 * 2000 * 512
+    long = Setup(lengths=(10, 2000))
+    assert kept_scores(small, long) == softmax + 4 * 128 * (128 + 256 + 384 + 512)
+    assert computed_scores(small, long) == softmax + 4 * 2000 * (2000 + 128) // 2
 
 
 def test_the_constants_are_those_of_our_layers() -> None:
@@ -100,7 +121,7 @@ def test_weights_are_laid_out_only_where_they_are_frozen_in_bf16_on_a_processor_
 
 def test_operations_by_hand(small: ModelShape) -> None:
     active, head = small.active, 50 * 8
-    attention = 2 * 3 * scores(small, Setup(lengths=(10,))) * 4
+    attention = 2 * 3 * computed_scores(small, Setup(lengths=(10,))) * 4
     whole = Setup(method="full", lengths=(10,), supervised=0.5)
     assert operations(small, whole) == 6 * 10 * active + 2 * attention
     assert head_operations(small, whole) == 6 * 5 * head
@@ -110,6 +131,38 @@ def test_operations_by_hand(small: ModelShape) -> None:
     assert head_operations(small, Setup(lengths=(10,), supervised=0.5)) == 4 * 5 * head
     again = operations(small, Setup(rank=5, lengths=(10,), supervised=0.5, checkpointing=True))
     assert again == lora + 2 * 10 * active + attention + 2 * 10 * adapters
+
+
+def test_holes_by_hand(small: ModelShape) -> None:
+    setup = Setup(method="full", lengths=(10,))
+    found = memory(small, setup)
+    passing = found.activations + found.logits + found.buffers
+    sums = 4 * small.parameters
+    assert found.holes == int(HOLES[HALF] * passing + PLACES * 10 * 20 * HALF + REMADE * sums)
+    frozen = memory(small, replace(setup, method="lora"))
+    passing = frozen.activations + frozen.logits + frozen.buffers
+    learned = REMADE * 4 * trained(small, replace(setup, method="lora"))
+    assert frozen.holes == int(HOLES[HALF] * passing + PLACES * 10 * 20 * HALF + learned)
+    exact = memory(small, replace(setup, number=SINGLE, bits=32))
+    assert exact.holes == int(HOLES[SINGLE] * (exact.activations + exact.logits + exact.buffers))
+
+
+def test_kernels_are_made_for_every_width_and_both_ways(small: ModelShape) -> None:
+    widths = 4  # 8 x 8, 8 x 4, 8 x 20, 20 x 8
+    assert kernels(small, Setup(lengths=(10,))) == 8 * widths + 6
+    assert kernels(small, Setup(method="full", lengths=(300, 10))) == 3 * widths + 6 * 3
+    assert kernels(small, Setup(number=SINGLE)) == kernels(small, Setup(cpu=False)) == 0
+    made = work(small, Setup(lengths=(10,), micro_batches=3))
+    assert made.kernels == 3 * kernels(small, Setup(lengths=(10,)))
+    assert made.seconds(RATES) - replace(made, kernels=0).seconds(RATES) == pytest.approx(made.kernels * KERNEL_S)
+
+
+def test_checkpointing_makes_the_layers_once_more_and_not_the_head(small: ModelShape) -> None:
+    plain = work(small, Setup(lengths=(10,)))
+    again = work(small, Setup(lengths=(10,), checkpointing=True))
+    assert plain.operations < again.operations < 1.5 * plain.operations
+    assert again.moved == pytest.approx(plain.moved * 4 / 3)
+    assert (again.head, again.rest) == (plain.head, plain.rest)
 
 
 def test_sharding_divides_what_the_paper_says() -> None:

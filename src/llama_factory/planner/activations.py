@@ -5,10 +5,11 @@ In: a `ModelShape` and a `Setup`. Out: bytes. The layers are those of `model/gat
 
     the residual before each of the two norms and the same after it                 4 D
     queries, keys, values, and the attention's output                               2 Hq d + 2 Hk d
-    P of short documents                                                            Hq * min((length + 128) / 2, 512)
+    P of blocks that see at most 512 keys (n = min(length, 512))                    Hq n (n + 128) / 2 a document
     what gate and up gave; where the MLP is not in one piece, also silu and h       2 I, 4 I
 
-numbers for every token. The library's own layers, which stand in where ours are not shown to be equal, keep more.
+numbers for every token, but for P. The library's own layers, which stand in where ours are not shown to be equal,
+keep more.
 """
 
 from __future__ import annotations
@@ -47,12 +48,22 @@ def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
     wide = 4 * shape.hidden + query + key + value + out
     numbers = wide + _mlp(shape, layer, setup) + _ranks(layer, setup)
     exact = 0 if setup.fused else NORMS_KEEP_EXACT * shape.hidden * SINGLE
-    return setup.tokens * (numbers * setup.number + exact) + scores(shape, setup) * setup.number
+    return setup.tokens * (numbers * setup.number + exact) + kept_scores(shape, setup) * setup.number
 
 
-def scores(shape: ModelShape, setup: Setup) -> int:
-    """Numbers of the softmax that a layer's attention keeps."""
-    return shape.heads * sum(length * min((length + BLOCK) // 2, KEPT_KEYS) for length in setup.lengths)
+def kept_scores(shape: ModelShape, setup: Setup) -> int:
+    """Numbers of the softmax that a layer's attention keeps: of a document's first blocks, up to KEPT_KEYS keys."""
+    return shape.heads * sum(_triangle(min(length, KEPT_KEYS)) for length in setup.lengths)
+
+
+def computed_scores(shape: ModelShape, setup: Setup) -> int:
+    """Numbers of the softmax that a layer's attention computes."""
+    return shape.heads * sum(_triangle(length) for length in setup.lengths)
+
+
+def _triangle(length: int) -> int:
+    """Blocks of BLOCK queries, each over all keys up to its own end."""
+    return length * (length + BLOCK) // 2
 
 
 def _mlp(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
@@ -102,5 +113,5 @@ def passing(shape: ModelShape, setup: Setup) -> int:
     """
     widest = max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
     heads = 3 * shape.heads * shape.key_width + 4 * shape.kv_heads * shape.key_width
-    numbers = setup.tokens * (5 * widest + 2 * shape.hidden + heads) + 2 * scores(shape, setup)
+    numbers = setup.tokens * (5 * widest + 2 * shape.hidden + heads) + 2 * kept_scores(shape, setup)
     return numbers * setup.number + 3 * SINGLE * setup.tokens * shape.hidden

@@ -54,11 +54,18 @@ PARTS = (
     "weights", "laid_out", "masters", "gradients", "optimiser", "activations", "logits", "buffers", "holes", "saving",
 )  # fmt: skip
 
-HOLES = {HALF: 0.35, SINGLE: 0.10}
-"""Of what comes and goes within a step, by the bytes of a number. In bf16 norms and sums are computed in fp32, and
-what they leave between tensors that stay is seldom of a size that is asked for next; without padding no two
-micro-batches ask for the same sizes. Measured (`benchmarks/plan_calibration.py`). A GPU's allocator is taken to lose
-a tenth."""
+HOLES = {HALF: 0.30, SINGLE: 0.05}
+"""Of what comes and goes within a step, by the bytes of a number: without padding no two micro-batches ask for the same
+sizes, and what one leaves between tensors that stay is seldom what the next one asks for. A GPU's allocator is taken to
+lose a tenth."""
+GPU_HOLES = 0.10
+
+PLACES = 20
+"""Only in bf16 on a processor: oneDNN leaves each new kernel where there is room just then, between the tensors of a
+step, and keeps it while they go. The room between two of them is too short for the widest tensor about so often."""
+
+REMADE = 0.35
+"""Also only there: of the sums of gradients, which go after every update and come again while activations are there."""
 
 
 def memory(shape: ModelShape, setup: Setup) -> Memory:
@@ -77,9 +84,27 @@ def memory(shape: ModelShape, setup: Setup) -> Memory:
         activations=keeps,
         logits=logits,
         buffers=buffers,
-        holes=int((HOLES[setup.number] if setup.cpu else HOLES[SINGLE]) * (keeps + logits + buffers)),
+        holes=_holes(shape, setup, keeps + logits + buffers),
         saving=shape.parameters * setup.number if setup.method in ("full", "freeze") and setup.cpu else 0,
     )
+
+
+def _holes(shape: ModelShape, setup: Setup, passing: int) -> int:
+    """Bytes between tensors. passing: what comes and goes within a step. The three constants were measured together
+    (`benchmarks/plan_calibration.py`)."""
+    if not setup.cpu:
+        return int(GPU_HOLES * passing)
+    found = HOLES[setup.number] * passing
+    if setup.number == HALF:
+        found += PLACES * widest(shape, setup)
+        if setup.master == SINGLE:
+            found += REMADE * setup.master * trained(shape, setup)
+    return int(found)
+
+
+def widest(shape: ModelShape, setup: Setup) -> int:
+    """Bytes of the widest tensor that a layer gives: all tokens, as wide as the MLP inside."""
+    return setup.tokens * setup.number * max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
 
 
 def weights(shape: ModelShape, setup: Setup) -> int:

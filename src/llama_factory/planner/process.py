@@ -1,12 +1,14 @@
 """What a process takes beside the model: libraries, and kernels that were compiled for the shapes of its products.
 
-In: a `Setup`. Out: bytes that are added to a plan. The numbers were measured (`benchmarks/plan_calibration.py`) with
-torch 2.13 and transformers 5; they do not depend on the model.
+In: a `Setup`. Out: bytes that are added to a plan, and how many kernels a micro-batch needs. The bytes were measured
+(`benchmarks/plan_calibration.py`) with torch 2.13 and transformers 5; they do not depend on the model.
 """
 
 from __future__ import annotations
 
+from llama_factory.planner.activations import BLOCK
 from llama_factory.planner.setup import HALF, Setup
+from llama_factory.records import ModelShape
 
 MB = 2**20
 
@@ -26,3 +28,26 @@ def process(setup: Setup) -> int:
     if not setup.cpu:
         return CUDA
     return LIBRARIES + (int(KERNELS * KERNEL) if setup.number == HALF else 0)
+
+
+WITH_ADAPTER = 8
+"""Products of a frozen layer with an adapter: there and back through the weight and through each half, and the
+gradients of both halves."""
+
+LEARNING = 3
+"""Of a layer that learns: there, back, and its weight's gradient."""
+
+ATTENDING = 6
+"""Of a block of queries: scores and sum there, and four on the way back."""
+
+
+def kernels(shape: ModelShape, setup: Setup) -> int:
+    """How many products of different shapes a micro-batch makes in bf16 on a processor; each needs a kernel.
+
+    Layers of one width share them, and so do all layers of a model.
+    """
+    if not setup.cpu or setup.number != HALF:
+        return 0
+    widths = {(one.inputs, one.outputs) for layer in shape.layers for one in layer.linears if one.used}
+    each = LEARNING if setup.method in ("full", "freeze") else WITH_ADAPTER
+    return each * len(widths) + ATTENDING * -(-max(setup.lengths) // BLOCK)

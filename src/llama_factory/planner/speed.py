@@ -2,7 +2,7 @@
 
 In: a `ModelShape`, a `Setup`, the `Rates` of a machine. Out: seconds. One micro-batch of T tokens takes
 
-    t = F / (products * REACHED) + B / bytes
+    t = F / (products * REACHED) + B / bytes + K * KERNEL_S
 
 and a step the sum over its micro-batches, and the update of what is trained.
 
@@ -10,6 +10,8 @@ F: 2 operations for each weight that a token meets, forward; as many for the gra
 for the gradient of a weight that learns. Below the lowest layer that learns there is no backward. Checkpointing makes
 the forward of the layers twice. The head is met by learned tokens alone.
 B: what is done between the products moves every number that is kept for the backward `PASSES` times.
+K: products whose kernel has to be made first (`process.kernels`); without padding nearly every micro-batch has a length
+of its own, so this is not over after the first steps.
 """
 
 from __future__ import annotations
@@ -17,21 +19,31 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from llama_factory.planner.activations import kept, scores
+from llama_factory.planner.activations import computed_scores, kept
+from llama_factory.planner.process import kernels
 from llama_factory.planner.setup import SINGLE, Setup, adapted, chosen_layers, running_layers, trained
 from llama_factory.records import ModelShape
 
 PASSES = 14.0
 """How often a number that the backward needs is moved: written and read by the layer that makes it and by the one that
-takes it, read again in the backward, its gradient written and read, norms and sums in fp32 twice as wide."""
+takes it, read again in the backward, its gradient written and read. On a processor each time in fp32, whatever it is
+kept in: norms, softmax and activations are computed in it."""
 
-REACHED = 0.75
+REACHED = 0.85
 """Of the speed of one product, repeated, that the products of a training reach: their weights are not in a cache, and
 those of adapters and attention are narrow."""
 
-UPDATE_BYTES = 40
-"""Moved for every trained weight in an update: its gradient is summed, measured and scaled, the fused optimiser reads
-and writes value and two moments, and the value is rounded into the working weights."""
+KERNEL_S = 0.8e-3
+"""Seconds until the kernel of one product in bf16 is made: what its first call takes beyond the second, in seconds of
+the processor (`benchmarks/plan_calibration.py --kernels`; 0.4 to 0.8 ms)."""
+
+UPDATE_BYTES = 46
+"""Moved for every trained weight in an update: the norm reads its gradient (4), clipping reads and writes it (8), the
+fused optimiser reads value, gradient and two moments and writes all but the gradient (28), and the value is rounded
+into the working weights (6)."""
+
+COLLECT_BYTES = 10
+"""And after every micro-batch: its gradient is read and added to the sum."""
 
 HEAD_PASSES = 20.0
 """Bytes moved for every logit, most of them in fp32 in pieces that stay in the processor's cache."""
@@ -117,27 +129,53 @@ def _products_of(shape: ModelShape, setup: Setup) -> int:
 
 def _attention(shape: ModelShape, setup: Setup) -> float:
     """Both products of a forward over half of the square; the backward's four are counted as two of the forward's."""
-    return 2.0 * shape.depth * scores(shape, setup) * (shape.key_width + shape.value_width)
+    return 2.0 * shape.depth * computed_scores(shape, setup) * (shape.key_width + shape.value_width)
 
 
 def moved(shape: ModelShape, setup: Setup) -> float:
-    """Bytes that one micro-batch moves between its products."""
+    """Bytes that one micro-batch moves between the products of its layers."""
     whole = replace(setup, checkpointing=False)
-    backward = PASSES * kept(shape, whole)
+    passes = PASSES * (SINGLE / setup.number if setup.cpu else 1)
+    backward = passes * kept(shape, whole)
     forward_alone = shape.depth - running_layers(shape, setup)
     if forward_alone:
         every = kept(shape, replace(whole, method="full")) / shape.depth
-        backward += PASSES / 3 * every * forward_alone
+        backward += passes / 3 * every * forward_alone
     if setup.checkpointing:
         backward *= 4 / 3
-    return backward + HEAD_PASSES * setup.learned * shape.vocab
+    return backward
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Of one update of the weights. operations, head: floating point operations; moved: bytes between the products of
+    the layers; rest: bytes of the head and of the update itself; kernels: to be made.
+    """
+
+    operations: float
+    head: float
+    moved: float
+    rest: float
+    kernels: int
+
+    def seconds(self, rates: Rates) -> float:
+        products = self.operations / rates.products + self.head / (rates.head or rates.products)
+        return products / REACHED + (self.moved + self.rest) / rates.bytes + self.kernels * KERNEL_S
+
+
+def work(shape: ModelShape, setup: Setup) -> Work:
+    """All micro-batches of a step, alike, and the update."""
+    many = setup.micro_batches
+    update = (UPDATE_BYTES + COLLECT_BYTES * many) * trained(shape, setup) * (setup.master / SINGLE)
+    return Work(
+        operations=many * operations(shape, setup),
+        head=many * head_operations(shape, setup),
+        moved=many * moved(shape, setup),
+        rest=many * HEAD_PASSES * setup.learned * shape.vocab + update,
+        kernels=many * kernels(shape, setup),
+    )
 
 
 def step_seconds(shape: ModelShape, setup: Setup, rates: Rates) -> float:
-    """Of one update of the weights: all its micro-batches, alike, and the update."""
-    computed = operations(shape, setup) / rates.products + head_operations(shape, setup) / (
-        rates.head or rates.products
-    )
-    micro = computed / REACHED + moved(shape, setup) / rates.bytes
-    update = UPDATE_BYTES * trained(shape, setup) * (setup.master / SINGLE) / rates.bytes
-    return setup.micro_batches * micro + update
+    """Of one update of the weights."""
+    return work(shape, setup).seconds(rates)

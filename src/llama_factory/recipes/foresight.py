@@ -8,6 +8,7 @@ put into its words. Nothing heavy is imported but for the speed.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def foresee(
     if bench.device != "cpu":
         return None
     try:
-        shape, way = _largest_way(run, bench.folders.base, source, bench.precision.compute)
+        shape, way = largest_way(run, bench.folders.base, source, bench.precision.compute)
     except InputError as error:
         tell(say, [Finding(error.id, "note", error.where, error.values)], language)
         return None
@@ -87,13 +88,13 @@ def ahead(run: Run, base: Path, rows: data.Prepared, language: Language) -> tupl
         return None, []
     try:
         compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
-        shape, way = _largest_way(run, base, source_of(run, rows, run.stage), compute)
+        shape, way = largest_way(run, base, source_of(run, rows, run.stage), compute)
     except InputError as error:
         return None, [Finding(error.id, "note", error.where, error.values)]
     return way, judge(run, shape, way, machine.free_memory(), language)
 
 
-def _largest_way(
+def largest_way(
     run: Run, base: Path, source: data.StepSource | data.StreamSource, compute: str
 ) -> tuple[ModelShape, Way]:
     """The shape of the model, and the memory of the run at its largest micro-batch."""
@@ -250,22 +251,25 @@ def rates_here(shape: ModelShape, setup: Setup) -> Rates:
 
 
 def _time(run: Run, shape: ModelShape, rows: data.Prepared, setup: Setup) -> tuple[float, int]:
-    """Seconds for all steps of the run, and how many there are: a step of rows as long as rows are on average."""
-    from dataclasses import replace
+    """Seconds for all steps of the run, and how many there are."""
+    usual, steps = typical(run, rows, setup)
+    return steps * step_seconds(shape, usual, rates_here(shape, usual)), steps
 
+
+def typical(run: Run, rows: data.Prepared, setup: Setup) -> tuple[Setup, int]:
+    """A step of rows as long as rows are on average, and how many steps there are."""
     store, each = rows.train, data.rows_per_step(run)
     mean = max(1, round(store.tokens / len(store)))
     if data.packs_rows(run):
         each = max(1, round(each * len(store) / max(1, rows.units)))
     at_once = max(1, min(each, data.token_budget(run) // mean))
-    typical = replace(
+    usual = replace(
         setup,
         lengths=(mean,) * at_once,
         supervised=float(store.supervised.sum()) / max(1, store.tokens),
         micro_batches=max(1, round(each / at_once)),
     )
-    steps = config_audit.total_steps(run, data.steps_per_epoch(run, rows.units))
-    return steps * step_seconds(shape, typical, rates_here(shape, typical)), steps
+    return usual, config_audit.total_steps(run, data.steps_per_epoch(run, rows.units))
 
 
 def parts(way: Way, language: Language) -> str:
