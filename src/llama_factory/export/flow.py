@@ -20,7 +20,7 @@ from llama_factory.config.bits import bytes_per_weight
 from llama_factory.errors import InputError, Language, MachineError, ProofError, one_line
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
-from llama_factory.model import adapters, fingerprint, load, save, weights, window
+from llama_factory.model import adapters, fingerprint, load, save, spelling, weights, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.methods.names import is_tied
 from llama_factory.model.quantised import guards, loading, plain
@@ -332,6 +332,7 @@ def _other_files(job: _Job, aside: Path) -> None:
     longer = window.for_use(job.run, job.base, job.added)
     if longer is not None:
         window.say_so(aside / "config.json", longer)
+    spelling.for_other_readers(aside / "config.json")
     if job.run.model.infer_dtype != "auto":
         save.set_dtype(aside / "config.json", job.run.model.infer_dtype)
     if job.renderer is None:

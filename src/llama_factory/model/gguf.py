@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from llama_factory import storage
 from llama_factory.errors import InputError, LlamaFactoryError, MachineError
+from llama_factory.model import spelling
 from llama_factory.model.load import brief, quiet
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ def _convert_weights(file: Path, target: Path, dtype: str) -> int | None:
         made.chmod((target / "config.json").stat().st_mode)
     said = json.loads((target / "config.json").read_text("utf-8"))
     _write(target / "config.json", {key: _tidy(value) for key, value in said.items() if key not in _CONFIG_DUST})
+    spelling.for_other_readers(target / "config.json")
     generation = json.loads((target / "generation_config.json").read_text("utf-8"))
     _write(target / "generation_config.json", {key: generation[key] for key in generation if key in _GENERATION})
     longest = getattr(config.get_text_config(), "max_position_embeddings", None)

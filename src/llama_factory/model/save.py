@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import adapters, expansion, fingerprint, going_on, weights, window
+from llama_factory.model import adapters, expansion, fingerprint, going_on, spelling, weights, window
 from llama_factory.model.methods import pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
@@ -63,6 +63,8 @@ def trained_files(
     longer = window.of_module(module, base_folder)
     if longer is not None and not run.method.adapts:
         window.say_so(folder / "config.json", longer)
+    if not run.method.adapts:
+        spelling.for_other_readers(folder / "config.json")
     method = adapters.settings_for_note(run)
     if continued is not None:
         method |= going_on.kept(_plain(cast(Any, module).peft_config[TRAINED].to_dict()), continued)
