@@ -20,6 +20,8 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from llama_factory.errors import OurFault
 from llama_factory.model.isolated import isolated_attention
+from llama_factory.model.native.attention import native_attention
+from llama_factory.model.native.calls import Rows
 
 NAME = "llama_factory"
 HALF = (torch.bfloat16, torch.float16)
@@ -64,8 +66,12 @@ def attend(
         return out.transpose(1, 2).contiguous(), None
     lengths = cu_seq_lens_q.diff().tolist()
     common = 0 if cu_seq_lens_k is None else int(cu_seq_lens_k[-1] - cu_seq_lens_k[-2]) - lengths[-1]
-    if softcap is None and s_aux is None and dropout == 0.0 and _in_half_on_processor(query):
-        return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
+    if softcap is None and s_aux is None and dropout == 0.0:
+        rows = Rows(lengths, scaling, sliding_window, common)
+        if (out := native_attention(query, key, value, rows)) is not None:
+            return out, None
+        if _in_half_on_processor(query):
+            return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
     done: list[Tensor] = []
     for q, k, v in zip(*(_rows(it, lengths, common) for it in (query, key, value)), strict=True):
         window = _window(q.shape[2], sliding_window, q.device)

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from llama_factory.model import lora, upstream
 from llama_factory.model.lora import Adapted, FusedLinear
+from llama_factory.model.native import calls
+from llama_factory.model.native.library import library_for
 from llama_factory.model.swap import bare, swap
 
 LAYERS = ("gate_proj", "up_proj", "down_proj")
@@ -92,12 +94,28 @@ def _weight_of(layer: object) -> Tensor | None:
     return layer.weight if type(layer) is nn.Linear and layer.bias is None else None
 
 
+def _activated(gate_TI: Tensor, up_TI: Tensor) -> Tensor:
+    """h = silu(gate) * up."""
+    if kernels := library_for(gate_TI, up_TI):
+        return calls.gated_forward(kernels, gate_TI, up_TI)
+    return nn.functional.silu(gate_TI).mul_(up_TI)
+
+
+def _back_through_(gate_TI: Tensor, up_TI: Tensor, dh_TI: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients for gate, in the place of dh, and for up."""
+    if kernels := library_for(gate_TI, up_TI, dh_TI):
+        dup_TI = calls.gated_backward_(kernels, gate_TI, up_TI, dh_TI)
+        return dh_TI, dup_TI
+    dup_TI = nn.functional.silu(gate_TI).mul_(dh_TI)
+    return upstream.silu_backward_(dh_TI.mul_(up_TI), gate_TI), dup_TI
+
+
 class _GatedMLP(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x_TD: Tensor, layers: tuple[Adapted, Adapted, Adapted], *adapters: Tensor) -> Tensor:
         gate, up, down = layers
         (gate_TI, up_TI), low_TR = lora.forward(x_TD, (gate, up))
-        h_TI = nn.functional.silu(gate_TI).mul_(up_TI)
+        h_TI = _activated(gate_TI, up_TI)
         (y_TD,), down_low_TR = lora.forward(h_TI, (down,))
         ctx.save_for_backward(x_TD, gate_TI, up_TI, low_TR, down_low_TR, *adapters)
         ctx.layers = layers
@@ -107,11 +125,8 @@ class _GatedMLP(torch.autograd.Function):
     def backward(ctx: Any, *grads: Any) -> Any:
         x_TD, gate_TI, up_TI, low_TR, down_low_TR, *_ = ctx.saved_tensors
         gate, up, down = ctx.layers
-        silu_TI = nn.functional.silu(gate_TI)
-        h_TI = silu_TI * up_TI
-        dh_TI, ddown = lora.backward(grads, h_TI, down_low_TR, (down,))
-        dup_TI = silu_TI.mul_(dh_TI)
-        dgate_TI = upstream.silu_backward_(dh_TI.mul_(up_TI), gate_TI)
+        dh_TI, ddown = lora.backward(grads, _activated(gate_TI, up_TI), down_low_TR, (down,))
+        dgate_TI, dup_TI = _back_through_(gate_TI, up_TI, dh_TI)
         dx_TD, dboth = lora.backward((dgate_TI, dup_TI), x_TD, low_TR, (gate, up))
         return dx_TD, None, *dboth, *ddown
 
@@ -121,18 +136,15 @@ class _PlainGatedMLP(torch.autograd.Function):
     def forward(ctx: Any, x_TD: Tensor, gate_ID: Tensor, up_ID: Tensor, down_DI: Tensor) -> Tensor:
         gate_TI, up_TI = x_TD @ gate_ID.t(), x_TD @ up_ID.t()
         ctx.save_for_backward(x_TD, gate_TI, up_TI, gate_ID, up_ID, down_DI)
-        return nn.functional.silu(gate_TI).mul_(up_TI) @ down_DI.t()
+        return _activated(gate_TI, up_TI) @ down_DI.t()
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         x_TD, gate_TI, up_TI, gate_ID, up_ID, down_DI = ctx.saved_tensors
         (dy_TD,) = grads
         wants_x, wants_gate, wants_up, wants_down = ctx.needs_input_grad
-        silu_TI = nn.functional.silu(gate_TI)
-        ddown_DI = dy_TD.t() @ (silu_TI * up_TI) if wants_down else None
-        dh_TI = dy_TD @ down_DI
-        dup_TI = silu_TI.mul_(dh_TI)
-        dgate_TI = upstream.silu_backward_(dh_TI.mul_(up_TI), gate_TI)
+        ddown_DI = dy_TD.t() @ _activated(gate_TI, up_TI) if wants_down else None
+        dgate_TI, dup_TI = _back_through_(gate_TI, up_TI, dy_TD @ down_DI)
         dup_ID = dup_TI.t() @ x_TD if wants_up else None
         dgate_ID = dgate_TI.t() @ x_TD if wants_gate else None
         dx_TD = (dgate_TI @ gate_ID).addmm_(dup_TI, up_ID) if wants_x else None

@@ -27,6 +27,8 @@ import torch
 from torch import Tensor
 
 from llama_factory.model.frozen import Frozen
+from llama_factory.model.native import calls
+from llama_factory.model.native.library import library_for
 
 CHUNK_ROWS = 256
 """Rows of logits at a time: each chunk streams the whole head through the cache, so few and tall ones win."""
@@ -100,7 +102,9 @@ class _Chunks:
 
     def __init__(self, hidden_SD: Tensor, frozen: Frozen, bias_V: Tensor | None, rule: LogitRule) -> None:
         self.hidden_SD, self.frozen, self.bias_V, self.rule = hidden_SD, frozen, bias_V, rule
-        rows, size = hidden_SD.shape[0], frozen.weight_OI.shape[0]
+        plain = bias_V is None and rule.softcap is None
+        self.kernels = library_for(hidden_SD, frozen.weight_OI) if plain else None
+        rows, size = 0 if self.kernels else hidden_SD.shape[0], frozen.weight_OI.shape[0]
         self.flat = FLAT_ROWS if hidden_SD.device.type == "cpu" else CHUNK_ROWS
         self.logits_FV = hidden_SD.new_empty(min(self.flat, rows), size, dtype=precise(hidden_SD.dtype))
         self.softmax_FV = torch.empty_like(self.logits_FV)
@@ -111,6 +115,11 @@ class _Chunks:
     def logprobs(self, part: slice, token_S: Tensor, into_S: Tensor | None, *, want_slope: bool) -> Tensor:
         """Writes these rows' log-probabilities; returns the slope of each, -d logp / d (head's own logits)."""
         token_C, raw_CV = token_S[part, None], self.frozen.through(self.hidden_SD[part])
+        if self.kernels is not None:
+            logprob_C = calls.logprobs_(self.kernels, raw_CV, token_S[part], self.rule.scale, slope=want_slope)
+            if into_S is not None:
+                into_S[part] = logprob_C
+            return raw_CV
         for flat in _slices(0, raw_CV.shape[0], self.flat):
             token_F1 = token_C[flat]
             logits_FV, softmax_FV = self.logits_FV[: len(token_F1)], self.softmax_FV[: len(token_F1)]

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from llama_factory.model.native import calls
+from llama_factory.model.native.library import library_for
 from llama_factory.model.swap import swap
 
 EPSILONS = ("variance_epsilon", "eps")
@@ -54,17 +56,27 @@ def _made_of(module: nn.Module) -> tuple[RMSNorm, Tensor] | None:
 class _Norm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
+        ctx.kernels = library_for(x, weight_D)
+        if ctx.kernels is not None:
+            y, factor_T = calls.norm_forward(ctx.kernels, x, weight_D, eps)
+            ctx.save_for_backward(x, weight_D, factor_T)
+            return y
         x_exact = x.to(torch.promote_types(x.dtype, torch.float32))
         mean_T1 = torch.linalg.vecdot(x_exact, x_exact)[..., None].div_(x.shape[-1])
         factor_T1 = mean_T1.add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight_D, factor_T1)
-        y: Tensor = (x_exact * factor_T1).to(x.dtype)
+        y = (x_exact * factor_T1).to(x.dtype)
         return y.mul_(weight_D) if y.dtype == weight_D.dtype else y * weight_D
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
         x, weight_D, factor_T1 = ctx.saved_tensors
         (dy,) = grads
+        if ctx.kernels is not None:
+            wants_x, wants_weight, _ = ctx.needs_input_grad
+            dx = calls.norm_backward(ctx.kernels, x, weight_D, factor_T1, dy) if wants_x else None
+            dweight_D = calls.norm_weight(ctx.kernels, x, factor_T1, dy).to(weight_D.dtype) if wants_weight else None
+            return dx, dweight_D, None
         x_exact = x.to(factor_T1.dtype)
         dweight_D = dx = None
         if ctx.needs_input_grad[1]:

@@ -6,10 +6,11 @@ Every function here has a test that fails when upstream no longer needs it.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -134,3 +135,29 @@ def without_bitsandbytes(package: str, module: str) -> ModuleType:
     finally:
         if kept is None:
             del sys.modules[package]
+
+
+ROTATES = "apply_rotary_pos_emb"
+
+
+def rotating(model: nn.Module) -> list[ModuleType]:
+    """The modules of transformers in which this model's layers look up how queries and keys are rotated.
+
+    transformers lets it be exchanged by a kernel from a hub alone; the function is looked up by its name in each call.
+    """
+    named = dict.fromkeys(type(module).__module__ for module in model.modules())
+    found = [sys.modules[name] for name in named if name.startswith("transformers.") and name in sys.modules]
+    return [module for module in found if callable(getattr(module, ROTATES, None))]
+
+
+def rotate_with(namespace: ModuleType, ours_for: Callable[[Callable[..., Any]], Callable[..., Any] | None]) -> bool:
+    """Put what `ours_for` makes of the function into its place, once; whether there is ours now."""
+    theirs = getattr(namespace, ROTATES)
+    if getattr(theirs, "ours", False):
+        return True
+    ours = ours_for(theirs)
+    if ours is None:
+        return False
+    ours.ours = True  # type: ignore[attr-defined]
+    setattr(namespace, ROTATES, ours)
+    return True

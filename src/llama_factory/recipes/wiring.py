@@ -130,13 +130,15 @@ def _rate_factors(run: Run, policy: Policy) -> Mapping[str, float]:
 
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
-    from llama_factory.model import adapters, gated, lora, norm, varlen
+    from llama_factory.model import adapters, gated, lora, norm, rotary, varlen
     from llama_factory.model.methods import Start
+    from llama_factory.model.native import library as native
     from llama_factory.model.policy import Policy
     from llama_factory.model.quantised import guards
 
     run, said = bench.run, list[Finding]()
     dtype, fused = bench.precision.compute, run.model.fused_layers
+    native.use(fused)
     dropout = run.training.noise.model_dropout
     longer = window.for_training(run, bench.folders.base, bench.folders.adapters)
     module = load.load_for(
@@ -156,6 +158,7 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     if fused:
         norm.replace(module)
         gated.replace(module)
+        rotary.replace(module)
         lora.join(module)
     if run.training.gradient_checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
@@ -166,7 +169,7 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     )
     if fused:
         policy.lay_out(machine.free_memory())
-    return policy, [*said, *attached.said]
+    return policy, [*said, *attached.said, *native.told()]
 
 
 def _reference_of(bench: Bench, fused: bool, longer: window.Longer | None) -> Policy | None:

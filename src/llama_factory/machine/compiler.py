@@ -1,0 +1,107 @@
+"""C++ compiled for this very processor, once, and loaded into this process.
+
+In: source files, the folder that keeps what was compiled, processor features that the code is written for. Out: the
+loaded library, its threads those of torch; or `CannotCompile` with the reason, in a word that has a letter.
+What was compiled is found again by the sources, the compiler and the processor, so another machine that shares the
+folder makes its own. Deliberately knows nothing of what the code does, and fails no run: whoever asks has another way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from llama_factory.machine.facts import describe
+
+COMPILERS = ("c++", "g++", "clang++")
+FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-w")
+PATIENCE = 120.0
+"""Seconds that the compiler has; it needs about three."""
+
+
+class CannotCompile(Exception):
+    """why: `system`, `processor`, `compiler`, `failed`, `threads` or `folder`; found: what was found there."""
+
+    def __init__(self, why: str, found: str = "") -> None:
+        super().__init__(f"{why}: {found}")
+        self.why, self.found = why, found
+
+
+def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> ctypes.CDLL:
+    """The library of these .cpp files (headers among them are only looked at); made where it is not there yet.
+
+    Raises CannotCompile.
+    """
+    machine = describe()
+    if not sys.platform.startswith("linux"):
+        raise CannotCompile("system", sys.platform)
+    if missing := needs - machine.flags:
+        raise CannotCompile("processor", ", ".join(sorted(missing)))
+    compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX") or "", *COMPILERS])), None)
+    if compiler is None:
+        raise CannotCompile("compiler", ", ".join(COMPILERS))
+    _share_threads()
+    library = folder / f"{_key(sources, compiler, machine.cpu, machine.flags)}.so"
+    try:
+        if not library.exists():
+            _make(sources, compiler, library)
+        return ctypes.CDLL(str(library))
+    except (OSError, subprocess.SubprocessError) as error:
+        raise CannotCompile("failed", str(error).splitlines()[0]) from error
+
+
+def _key(sources: Sequence[Path], compiler: str, cpu: str, flags: frozenset[str]) -> str:
+    facts = os.stat(os.path.realpath(compiler))
+    sure = hashlib.sha256(repr((FLAGS, compiler, facts.st_size, facts.st_mtime_ns, cpu, sorted(flags))).encode())
+    for source in sources:
+        sure.update(source.read_bytes())
+    return sure.hexdigest()[:32]
+
+
+def _make(sources: Sequence[Path], compiler: str, library: Path) -> None:
+    """Beside its place first, so that nobody ever loads half of it.
+
+    Compiled and linked apart: what is linked for OpenMP would bring threads of its own.
+    """
+    library.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=library.parent) as work:
+        objects = [Path(work) / f"{source.stem}.o" for source in sources if source.suffix == ".cpp"]
+        running = [
+            subprocess.Popen(  # noqa: S603  the compiler that this system has, on our own files
+                [compiler, *FLAGS, "-c", str(source), "-o", str(Path(work) / f"{source.stem}.o")],
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            )
+            for source in sources
+            if source.suffix == ".cpp"
+        ]  # fmt: skip
+        for one in running:
+            _, said = one.communicate(timeout=PATIENCE)
+            if one.returncode:
+                raise CannotCompile("failed", (said.strip().splitlines() or ["?"])[0])
+        made = Path(work) / "made.so"
+        subprocess.run(  # noqa: S603
+            [compiler, "-shared", *map(str, objects), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE
+        )
+        made.replace(library)
+
+
+def _share_threads() -> None:
+    """Let what is loaded from now on find the OpenMP that torch has loaded: two of them would wait for each other."""
+    import torch  # noqa: F401  loads it
+
+    try:
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise CannotCompile("threads", str(error)) from error
+    paths = dict.fromkeys(line.split(maxsplit=5)[5] for line in lines if line.count("/"))
+    found = [path for path in paths if Path(path).name.startswith(("libgomp", "libiomp5", "libomp"))]
+    if len(found) != 1:
+        raise CannotCompile("threads", ", ".join(found) or "-")
+    ctypes.CDLL(found[0], mode=ctypes.RTLD_GLOBAL)

@@ -1,0 +1,135 @@
+"""The kernels of this folder, compiled and loaded: when they are taken, and how Python calls them.
+
+In: tensors. Out: the same calls for float32 and bfloat16, or None where torch's own ways are taken: no compiler,
+another processor, another device or format, or a run that asked for that (`native_kernels: false`). Compiling goes on
+beside other work from `prepare` on and is waited for by the first call. Before they are used the kernels are compared
+with torch on small numbers; where they differ, they are not used, and `told` says so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from llama_factory.machine.compiler import CannotCompile, compiled
+from llama_factory.model.native import proof
+from llama_factory.records import Finding
+from llama_factory.storage import cache_folder
+
+SOURCES = ("attention.cpp", "rows.cpp", "products.h", "numbers.h")
+NEEDS = frozenset({"avx512f", "avx512_bf16"})
+FORMATS = {torch.float32: 0, torch.bfloat16: 1}
+
+CALLS = {
+    "attention_forward": "p",
+    "attention_backward": "p",
+    "norm_forward": "llppfppl",
+    "norm_backward": "llpppppl",
+    "norm_weight": "llppppl",
+    "gated_forward": "llpppl",
+    "gated_backward": "llppppl",
+    "rotate": "lllpllpppll",
+    "logprobs": "llppfpll",
+}
+"""What each kernel is given: l a number of things, f a float, p an address; the last l is the number of threads."""
+
+KINDS = {"l": ctypes.c_long, "f": ctypes.c_float, "p": ctypes.c_void_p}
+
+
+class Library:
+    """Kernels by name; a call gives tensors for addresses and leaves out the number of threads."""
+
+    def __init__(self, loaded: ctypes.CDLL) -> None:
+        self._both = {name: self._pair(loaded, name, kinds) for name, kinds in CALLS.items()}
+
+    @staticmethod
+    def _pair(loaded: ctypes.CDLL, name: str, kinds: str) -> list[Callable[..., None]]:
+        addresses = (ctypes.c_void_p * len(FORMATS)).in_dll(loaded, f"{name}_in")
+        kind = ctypes.CFUNCTYPE(None, *(KINDS[letter] for letter in kinds))
+        return [kind(address) for address in addresses if address]
+
+    def call(self, name: str, dtype: torch.dtype, *given: Tensor | float) -> None:
+        words = [it.data_ptr() if isinstance(it, Tensor) else it for it in given]
+        self._both[name][FORMATS[dtype]](*words, torch.get_num_threads())
+
+    def call_with(self, name: str, dtype: torch.dtype, struct: ctypes.Structure) -> None:
+        self._both[name][FORMATS[dtype]](ctypes.addressof(struct))
+
+
+class _Native:
+    """One for the process, as the processor is, with torch's switches as its pattern: `wanted` may be set."""
+
+    def __init__(self) -> None:
+        self.wanted = True
+        self.why: CannotCompile | None = None
+        self._lock = threading.Lock()
+        self._making: threading.Thread | None = None
+        self._made: Library | None = None
+        self._looked = False
+
+    def prepare(self) -> None:
+        """Begin to compile, if that was not begun before."""
+        with self._lock:
+            if self._making is None:
+                self._making = threading.Thread(target=self._make, name="kernels", daemon=True)
+                self._making.start()
+
+    def library(self) -> Library | None:
+        if not self.wanted:
+            return None
+        if not self._looked:
+            self.prepare()
+            self._prove()
+        return self._made
+
+    def _make(self) -> None:
+        try:
+            with as_file(files(__package__)) as folder:
+                sources = [folder / name for name in SOURCES]
+                self._made = Library(compiled(sources, cache_folder(os.environ) / "kernels", needs=NEEDS))
+        except CannotCompile as error:
+            self.why = error
+        except OSError as error:  # the folder of the sources, or that of the cache
+            self.why = CannotCompile("folder", str(error))
+
+    def _prove(self) -> None:
+        """In the thread that computes: torch gives each thread that computes others to help it."""
+        with self._lock:
+            if self._looked or self._making is None:
+                return
+            self._making.join()
+            if self._made is not None and (different := proof.first_that_differs(self._made)):
+                self._made, self.why = None, CannotCompile("different", different)
+            self._looked = True
+
+
+NATIVE = _Native()
+
+
+def use(wanted: bool) -> None:
+    """Take the kernels from now on, or not; compiling begins, if they are."""
+    NATIVE.wanted = wanted
+    if wanted:
+        NATIVE.prepare()
+
+
+def library_for(*tensors: Tensor) -> Library | None:
+    """The kernels, where they are to be used and know these tensors: of one format, on the processor."""
+    first = tensors[0]
+    if first.dtype not in FORMATS or any(it.device.type != "cpu" or it.dtype != first.dtype for it in tensors):
+        return None
+    return NATIVE.library()
+
+
+def told() -> list[Finding]:
+    """Why the kernels are not used, where they were wanted and the processor could; what to do about it."""
+    if NATIVE.library() is not None or NATIVE.why is None or NATIVE.why.why in ("system", "processor"):
+        return []
+    return [Finding.of(f"model.native-{NATIVE.why.why}", found=NATIVE.why.found)]
