@@ -1,6 +1,6 @@
 """This computer: what it is, what it computes in, how torch uses it best.
 
-In: the kernel's files and the configuration's switches. Out: values (`Machine`, `Precision`,
+In: the kernel's files, the configuration's switches, sources to compile. Out: values (`Machine`, `Precision`,
 `Memory`, `Usage`, a device name) and a process made ready for torch.
 Deliberately decides no method, and loads torch only where it is asked about torch.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from llama_factory.machine.ahead import make_ready
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
+from llama_factory.machine.compiler import CannotCompile, compiled
 from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
 from llama_factory.machine.probe import copy_rate, product_rate
@@ -17,11 +18,13 @@ from llama_factory.machine.tuning import hush, keep_memory, set_aside, torch_set
 from llama_factory.machine.usage import Gauge, Usage
 
 __all__ = [
+    "CannotCompile",
     "Gauge",
     "Machine",
     "Memory",
     "Precision",
     "Usage",
+    "compiled",
     "copy_rate",
     "describe",
     "environment",

@@ -50,11 +50,20 @@ def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) ->
     _share_threads()
     library = folder / f"{_key(sources, compiler, machine.cpu, machine.flags)}.so"
     try:
-        if not library.exists():
-            _make(sources, compiler, library)
+        if library.exists() and (loaded := _load(library)) is not None:
+            return loaded
+        _make(sources, compiler, library)
         return ctypes.CDLL(str(library))
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotCompile("failed", str(error).splitlines()[0]) from error
+
+
+def _load(library: Path) -> ctypes.CDLL | None:
+    """None for a file that a full disk or a lost power left broken."""
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:
+        return None
 
 
 def _key(sources: Sequence[Path], compiler: str, cpu: str, flags: frozenset[str]) -> str:
@@ -87,7 +96,10 @@ def _make(sources: Sequence[Path], compiler: str, library: Path) -> None:
                 raise CannotCompile("failed", (said.strip().splitlines() or ["?"])[0])
         made = Path(work) / "made.so"
         subprocess.run(  # noqa: S603
-            [compiler, "-shared", *map(str, objects), "-o", str(made)], check=True, capture_output=True, timeout=PATIENCE
+            [compiler, "-shared", *map(str, objects), "-o", str(made)],
+            check=True,
+            capture_output=True,
+            timeout=PATIENCE,
         )
         made.replace(library)
 

@@ -6,6 +6,9 @@ Where a row's keys are more than its queries, it begins with the tokens of the f
 Out: the attention's output (1, T, H, D), exact for causal attention with grouped heads, scaling,
 sliding windows, capped scores and sinks. No T x T mask exists and no head is repeated.
 
+On the processor two kernels of ours compute it: the compiled one (`native`), and without that, in half precision, the one
+in torch (`isolated`).
+
 The function is registered under NAME through transformers' public AttentionInterface. Called without
 boundaries (generation, the plain path) it is transformers' own `sdpa`, mask and all.
 """
@@ -68,8 +71,8 @@ def attend(
     common = 0 if cu_seq_lens_k is None else int(cu_seq_lens_k[-1] - cu_seq_lens_k[-2]) - lengths[-1]
     if softcap is None and s_aux is None and dropout == 0.0:
         rows = Rows(lengths, scaling, sliding_window, common)
-        if (out := native_attention(query, key, value, rows)) is not None:
-            return out, None
+        if (whole := native_attention(query, key, value, rows)) is not None:
+            return whole, None
         if _in_half_on_processor(query):
             return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
     done: list[Tensor] = []

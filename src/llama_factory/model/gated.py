@@ -9,6 +9,8 @@ Kept for the backward are x and what the two layers gave, before silu; h is comp
 over it and saves two of the four tensors of that width. Both layers read x, so their adapters' first halves are one
 product, and the gradient for x is summed inside the products. Weights that learn themselves get dW = dy' x.
 
+The passes over single numbers are compiled kernels where there are some (`native`).
+
 SwiGLU, Shazeer 2020 (arXiv 2002.05202), eq. 6. An MLP is not known by its names alone: `swap` compares each one.
 """
 

@@ -14,6 +14,8 @@ multiplication. A trainable head needs g inside its sum over rows, which nobody 
 it keeps the rows' softmax in the compute dtype, and
 computes those again that do not fit into KEPT_BYTES.
 
+A plain head's softmax is one pass of a compiled kernel where there are some (`native`).
+
 It does not know what a batch, a row of text or a loss is.
 """
 

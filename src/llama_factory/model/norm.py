@@ -8,6 +8,8 @@ same weight under the same name stands in its place. With n = rsqrt(mean(x^2) + 
 RMSNorm, Zhang & Sennrich 2019 (arXiv 1910.07467), eq. 4. transformers writes it with whole tensors in float32, of which
 autograd keeps some for the backward; here x and n are kept.
 
+Where there are compiled kernels (`native`), each direction is one pass of theirs.
+
 A norm is not known by its name alone (some models add 1 to the weight): `swap` compares each one.
 """
 
@@ -58,14 +60,14 @@ class _Norm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight_D: Tensor, eps: float) -> Tensor:
         ctx.kernels = library_for(x, weight_D)
         if ctx.kernels is not None:
-            y, factor_T = calls.norm_forward(ctx.kernels, x, weight_D, eps)
+            done, factor_T = calls.norm_forward(ctx.kernels, x, weight_D, eps)
             ctx.save_for_backward(x, weight_D, factor_T)
-            return y
+            return done
         x_exact = x.to(torch.promote_types(x.dtype, torch.float32))
         mean_T1 = torch.linalg.vecdot(x_exact, x_exact)[..., None].div_(x.shape[-1])
         factor_T1 = mean_T1.add_(eps).rsqrt_()
         ctx.save_for_backward(x, weight_D, factor_T1)
-        y = (x_exact * factor_T1).to(x.dtype)
+        y: Tensor = (x_exact * factor_T1).to(x.dtype)
         return y.mul_(weight_D) if y.dtype == weight_D.dtype else y * weight_D
 
     @staticmethod

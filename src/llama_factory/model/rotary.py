@@ -41,7 +41,9 @@ def _ours_for(theirs: Rotate) -> Rotate | None:
         return _Rotated.apply(q, *places, kernels), _Rotated.apply(k, *places, kernels)  # type: ignore[no-untyped-call]
 
     generator = torch.Generator().manual_seed(0)
-    q, k, cos, sin = (torch.randn(shape, generator=generator) for shape in [(1, 2, 3, 8), (1, 1, 3, 8)] + 2 * [(1, 3, 8)])
+    q, k, cos, sin = (
+        torch.randn(shape, generator=generator) for shape in [(1, 2, 3, 8), (1, 1, 3, 8)] + 2 * [(1, 3, 8)]
+    )
     try:
         right = theirs(q, k, cos, sin)
     except (TypeError, RuntimeError, ValueError, IndexError):  # another signature, other shapes

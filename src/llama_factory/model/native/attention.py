@@ -14,7 +14,7 @@ from torch import Tensor
 
 from llama_factory.model.native import calls
 from llama_factory.model.native.calls import Rows
-from llama_factory.model.native.library import library_for
+from llama_factory.model.native.library import Library, library_for
 
 LANES = 16
 """A head's width must be a multiple of it."""
@@ -36,10 +36,10 @@ def native_attention(query: Tensor, key: Tensor, value: Tensor, rows: Rows) -> T
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, kernels: calls.Library, rows: Rows) -> Tensor:
-        heads = [_together(it[0]) for it in (query, key, value)]
-        out_THD, lse_HT = calls.attention_forward(kernels, *heads, rows)
-        ctx.save_for_backward(*heads, out_THD, lse_HT)
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, kernels: Library, rows: Rows) -> Tensor:
+        query, key, value = (_together(it[0]) for it in (query, key, value))
+        out_THD, lse_HT = calls.attention_forward(kernels, query, key, value, rows)
+        ctx.save_for_backward(query, key, value, out_THD, lse_HT)
         ctx.settings = kernels, rows
         return out_THD[None]
 

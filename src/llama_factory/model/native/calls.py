@@ -112,13 +112,22 @@ def attention_forward(kernels: Library, query: Tensor, key: Tensor, value: Tenso
 
 
 def attention_backward(
-    kernels: Library, query: Tensor, key: Tensor, value: Tensor, out_THD: Tensor, lse_HT: Tensor, dout_THD: Tensor, rows: Rows
+    kernels: Library,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    out_THD: Tensor,
+    lse_HT: Tensor,
+    dout_THD: Tensor,
+    rows: Rows,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients for queries, keys and values, each of which lies (T, H, D)."""
     tokens, width = out_THD.shape[0], out_THD.shape[2]
     grads = [it.new_empty(tokens, it.shape[0], width) for it in (query, key, value)]
     turned = [it.transpose(0, 1) for it in (out_THD, dout_THD, *grads)]
-    _attention(kernels, "attention_backward", rows, lse_HT, **dict(zip(TENSORS, (query, key, value, *turned), strict=True)))
+    _attention(
+        kernels, "attention_backward", rows, lse_HT, **dict(zip(TENSORS, (query, key, value, *turned), strict=True))
+    )
     return grads[0], grads[1], grads[2]
 
 

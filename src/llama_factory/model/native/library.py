@@ -13,12 +13,11 @@ import os
 import threading
 from collections.abc import Callable
 from importlib.resources import as_file, files
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from llama_factory.machine.compiler import CannotCompile, compiled
+from llama_factory.machine import CannotCompile, compiled
 from llama_factory.model.native import proof
 from llama_factory.records import Finding
 from llama_factory.storage import cache_folder
@@ -40,6 +39,9 @@ CALLS = {
 }
 """What each kernel is given: l a number of things, f a float, p an address; the last l is the number of threads."""
 
+NOT_FOR_US = ("system", "processor")
+"""Why there are no kernels on a machine that they are not written for: nothing that its user could change."""
+
 KINDS = {"l": ctypes.c_long, "f": ctypes.c_float, "p": ctypes.c_void_p}
 
 
@@ -52,7 +54,7 @@ class Library:
     @staticmethod
     def _pair(loaded: ctypes.CDLL, name: str, kinds: str) -> list[Callable[..., None]]:
         addresses = (ctypes.c_void_p * len(FORMATS)).in_dll(loaded, f"{name}_in")
-        kind = ctypes.CFUNCTYPE(None, *(KINDS[letter] for letter in kinds))
+        kind = ctypes.CFUNCTYPE(None, *[KINDS[letter] for letter in kinds])  # type: ignore[arg-type]
         return [kind(address) for address in addresses if address]
 
     def call(self, name: str, dtype: torch.dtype, *given: Tensor | float) -> None:
@@ -129,7 +131,7 @@ def library_for(*tensors: Tensor) -> Library | None:
 
 
 def told() -> list[Finding]:
-    """Why the kernels are not used, where they were wanted and the processor could; what to do about it."""
-    if NATIVE.library() is not None or NATIVE.why is None or NATIVE.why.why in ("system", "processor"):
+    """Why the kernels are not taken, where they were wanted and are made for this processor."""
+    if NATIVE.library() is not None or NATIVE.why is None or NATIVE.why.why in NOT_FOR_US:
         return []
-    return [Finding.of(f"model.native-{NATIVE.why.why}", found=NATIVE.why.found)]
+    return [Finding(f"model.native-{NATIVE.why.why}", "note", "", {"found": NATIVE.why.found})]

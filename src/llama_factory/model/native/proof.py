@@ -1,12 +1,12 @@
 """Every kernel beside the formula that it stands for, on small numbers, before any of them is used.
 
 In: the library. Out: the name of the first kernel that differs, or nothing. A compiler or a processor that makes other
-numbers of the same source must not train a model. The tests compare on many shapes; here it is a matter of milliseconds.
+numbers of the same source must not train a model. Tests compare on many shapes; here it is a matter of milliseconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -52,15 +52,16 @@ def _attention(kernels: Library, dtype: torch.dtype) -> Pairs:
     out, lse = calls.attention_forward(kernels, query, key, value, rows)
     grads = calls.attention_backward(kernels, query, key, value, out, lse, dout.transpose(0, 1).contiguous(), rows)
     leaves = [it.double().requires_grad_(True) for it in (query, key, value)]
-    right = attention_by_definition(*leaves, rows)
+    right = attention_by_definition(leaves, rows)
     rights = torch.autograd.grad(right, leaves, dout.double())
     yield out.transpose(0, 1), right.detach()
     yield from ((found.transpose(0, 1), it) for found, it in zip(grads, rights, strict=True))
 
 
-def attention_by_definition(query: Tensor, key: Tensor, value: Tensor, rows: calls.Rows) -> Tensor:
-    """Row by row with whole masks, (H, T, D)."""
-    done, start = [], 0
+def attention_by_definition(heads: Sequence[Tensor], rows: calls.Rows) -> Tensor:
+    """Queries, keys and values (H, T, D), row by row with whole masks."""
+    query, key, value = heads
+    done, start = list[Tensor](), 0
     groups = query.shape[0] // key.shape[0]
     for number, length in enumerate(rows.lengths):
         own, shared = slice(start, start + length), rows.common if number else 0
@@ -95,7 +96,9 @@ def _gated(kernels: Library, dtype: torch.dtype) -> Pairs:
 
 
 def _rotate(kernels: Library, dtype: torch.dtype) -> Pairs:
-    x, cos, sin, dy = (_some(dtype, *shape, seed=n) for n, shape in enumerate([(5, 3, 40), (5, 40), (5, 40), (5, 3, 40)]))
+    x, cos, sin, dy = (
+        _some(dtype, *shape, seed=n) for n, shape in enumerate([(5, 3, 40), (5, 40), (5, 40), (5, 3, 40)])
+    )
     leaf = x.double().requires_grad_(True)
     turned = torch.cat([-leaf[..., 20:], leaf[..., :20]], dim=-1)
     right = leaf * cos.double()[:, None] + turned * sin.double()[:, None]
