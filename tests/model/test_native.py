@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from llama_factory.machine.compiler import CannotCompile
-from llama_factory.model import gated, head, norm, rotary
+from llama_factory.model import gated, head, norm, rotary, upstream
 from llama_factory.model.attention import attend
 from llama_factory.model.frozen import Frozen
 from llama_factory.model.native import calls, library, proof
@@ -212,7 +212,8 @@ def test_a_model_with_every_kernel_has_the_gradients_of_the_plain_one(family):
 def test_rotation_is_exchanged_once_and_switched_with_the_rest(monkeypatch):
     model = tiny_model("llama", attention=None).float()
     assert rotary.replace(model) == rotary.replace(model) == 1
-    rotate = __import__(type(model).__module__, fromlist=["_"]).apply_rotary_pos_emb
+    (namespace,) = upstream.rotating(model)
+    rotate = namespace.apply_rotary_pos_emb
     q, k, cos, sin = (
         drawn(*shape, seed=n) for n, shape in enumerate([(1, 4, 5, 8), (1, 2, 5, 8), (1, 5, 8), (1, 5, 8)])
     )
