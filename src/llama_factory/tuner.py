@@ -11,6 +11,7 @@ is trained or answered here. Deliberately without state on the disk beside the r
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from llama_factory.config import Run, fields, from_mapping, require
 from llama_factory.config.gather import leaf_of
 from llama_factory.errors import InputError, Language
+from llama_factory.machine.processes import refuse_many
 from llama_factory.recipes.outcome import Say, tell
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class LLaMATuner:
         """
         from llama_factory import recipes
 
+        refuse_many(os.environ)
         given: dict[str, Any] = {"train_data": str(train_data), **keys}
         if eval_data is not None:
             given["eval_data"] = str(eval_data)

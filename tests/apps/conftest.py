@@ -18,7 +18,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))  # for what these tests share: data_commands
 
 PROGRAM = (sys.executable, "-m", "llama_factory")
-FORGET = ("LC_ALL", "LC_MESSAGES", "LANG", "LLAMA_FACTORY_LANG", "NO_COLOR", "NNODES", "FORCE_TORCHRUN", "WORLD_SIZE")
+FORGET = ("LC_ALL", "LC_MESSAGES", "LANG", "LLAMA_FACTORY_LANG", "NO_COLOR", "NNODES", "FORCE_TORCHRUN", "WORLD_SIZE",
+          "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS")  # fmt: skip
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:

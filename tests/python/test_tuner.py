@@ -46,6 +46,15 @@ def resolved(folder: Path) -> dict[str, Any]:
     return found
 
 
+def test_a_script_that_was_started_several_times_at_once_does_not_train_the_same_rows_in_each(
+    tuner: LLaMATuner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="WORLD_SIZE=2"):
+        tuner.train("train.jsonl")
+    assert not Path("saves").exists()
+
+
 @pytest.mark.parametrize(
     ("keys", "method", "file"),
     [

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from llama_factory.apps.telling import tell
 from llama_factory.errors import InputError
+from llama_factory.machine.processes import YES, refuse_many
 
 if TYPE_CHECKING:
     from llama_factory.apps.screen import Screen
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def train(words: Sequence[str], screen: Screen, environ: Environ) -> int:
-    refuse_many_processes(environ)
+    refuse_many(environ)
     run = ready("train", words)
     say = steadfast(screen)
     tell((*run.notices, *variables(environ)), screen, say)
@@ -101,17 +102,6 @@ def steadfast(screen: Screen) -> Say:
     return say
 
 
-def refuse_many_processes(environ: Environ) -> None:
-    """A launcher's variables ask for more than one process; training alone instead would be another run."""
-    for variable in ("NNODES", "WORLD_SIZE"):
-        found = environ.get(variable, "").strip()
-        if found not in ("", "0", "1"):
-            raise InputError("apps.many-processes", variable=variable, found=found)
-    found = environ.get("FORCE_TORCHRUN", "").strip()
-    if found.lower() in YES:
-        raise InputError("apps.many-processes", variable="FORCE_TORCHRUN", found=found)
-
-
 LATER = ("USE_RAY", "USE_KT", "USE_MCA", "USE_MEGATRON_BRIDGE", "USE_MODELSCOPE_HUB", "USE_OPENMIND_HUB")
 """Variables by which the tutorials' program takes another engine or hub; the result would be the same."""
 
@@ -126,6 +116,3 @@ def variables(environ: Environ) -> tuple[Finding, ...]:
         for name, found in asked
         if found.lower() in YES
     )
-
-
-YES = ("1", "true", "y", "yes", "on")

@@ -47,12 +47,6 @@ LETTERS: dict[str, Letter] = {
         zh="`{command}` 的参数应为 {expected}，却有 `{found}`。",
         zh_cure="用法见 `llamafactory-cli help {command}`。",
     ),
-    "apps.many-processes": Letter(
-        en="{variable}={found} asks for training with several processes, which is not built yet.",
-        en_cure="One process would give another result than asked for. Unset {variable} to train that way.",
-        zh="{variable}={found} 要求多进程训练，此功能尚未完成。",
-        zh_cure="若改为单进程，结果会与您的要求不同，因此没有开始。取消 {variable} 即可单进程训练。",
-    ),
     "apps.variable-without-effect": Letter(
         en="{variable}={found} has no effect here: what it switches on is planned and not built yet.",
         en_cure="The work goes on without it.",

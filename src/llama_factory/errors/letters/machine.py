@@ -61,4 +61,10 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请设置 `gradient_checkpointing: true`，减小 `per_device_train_batch_size`（同时按比例增大 "
         "`gradient_accumulation_steps`）或 `cutoff_len`，或改用 `finetuning_type: lora` 或更小的模型。",
     ),
+    "machine.many-processes": Letter(
+        en="{variable}={found} asks for training with several processes, which is not built yet.",
+        en_cure="One process would give another result than asked for. Unset {variable} to train that way.",
+        zh="{variable}={found} 要求多进程训练，此功能尚未完成。",
+        zh_cure="若改为单进程，结果会与您的要求不同，因此没有开始。取消 {variable} 即可单进程训练。",
+    ),
 }
