@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from trainer_toys import Ears, ToyPolicy, objective, toy_checkpoints, toy_plan, toy_source
+from trainer_toys import Ears, ToyPolicy, ToySource, objective, toy_checkpoints, toy_plan, toy_rows, toy_source
 
 from llama_factory.errors import MachineError
 from llama_factory.losses import Term
-from llama_factory.records import Batch, Step
-from llama_factory.trainer import FitResult, fit
+from llama_factory.records import Batch, Finding, Step
+from llama_factory.trainer import FitResult, fit, mean_loss, mean_losses
 from llama_factory.trainer.optimizers import Optimizer
 from llama_factory.trainer.room import Room
 
@@ -253,3 +253,50 @@ def test_a_process_whose_address_space_really_ends_halves_and_finishes(tmp_path:
     assert said[0] == "halved"
     assert int(said[1]) >= 1
     assert float(said[2]) == pytest.approx(float(said[3]), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_an_evaluation_goes_on_in_smaller_batches_with_the_same_figures(name: str) -> None:
+    source, policy = ToySource(toy_rows(24), rows_per_step=8, rows_per_batch=8), ToyPolicy()
+    policy.module.eval()
+    batches = [source.next_step().batches[0] for _ in range(3)]
+    small, heard = SmallMemory(30, ERRORS[name], backward=False), list[Finding]()
+    evaluate = mean_losses(policy, small, {"eval_loss": lambda: batches}, heard.append)
+    plain = mean_loss(policy, objective, lambda: batches)()
+    assert evaluate() == pytest.approx(plain, rel=1e-6)
+    assert sorted(row for rows in small.rows for row in rows) == sorted(
+        row for batch in batches for row in batch.rows.tolist()
+    )
+    assert heard
+    assert {one.id for one in heard} == {"trainer.evaluation-halved"}
+    assert heard[-1].values["now"] <= 30
+    failed, told = small.failed, len(heard)
+    assert evaluate() == pytest.approx(plain, rel=1e-6)
+    assert (small.failed, len(heard)) == (failed, told), "the smaller size stays"
+
+
+def test_a_row_that_does_not_fit_into_an_evaluation_ends_the_run_after_its_state_was_saved(tmp_path: Path) -> None:
+    source = toy_source()
+    policy, tight = ToyPolicy(), SmallMemory(1, ERRORS["on a GPU"], backward=False)
+    with pytest.raises(MachineError) as caught:
+        fit(policy, source, objective, toy_plan(max_steps=9, eval_strategy="steps", eval_steps=4, save_strategy="no"),
+            checkpoints=toy_checkpoints(tmp_path), evaluate=mean_loss(policy, tight, source.all_batches))  # fmt: skip
+    assert (caught.value.id, caught.value.exit_code) == ("trainer.no-memory-for-evaluation", 4)
+    kept = Path(str(caught.value.values["kept"]))
+    assert kept.is_dir() and kept.name == "checkpoint-4"  # noqa: PT018
+    for language in ("en", "zh"):
+        assert str(kept) in caught.value.letter(language)
+    resumed = fit(
+        ToyPolicy(), toy_source(), objective, toy_plan(max_steps=9), checkpoints=toy_checkpoints(tmp_path, resume=True)
+    )
+    straight = fit(ToyPolicy(), toy_source(), objective, toy_plan(max_steps=9))
+    assert resumed.first_step == 4
+    assert all(torch.equal(value, straight.masters[name]) for name, value in resumed.masters.items())
+
+
+def test_what_an_evaluation_raises_otherwise_stays_what_it_is() -> None:
+    def broken(policy: ToyPolicy, batch: Batch) -> Mapping[str, Term]:
+        raise RuntimeError("shapes differ")
+
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        mean_loss(ToyPolicy(), broken, toy_source().all_batches)()

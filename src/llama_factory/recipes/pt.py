@@ -70,14 +70,15 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
         policy.verify(data.sample_batch(rows.train))
         say(policy.describe())
         page.before(policy.module)
+        observers = [*observers_of(run, bench.output, say, language), page]
         result = trainer.fit(
             policy,
             source,
             objective_of(run),
             plan_of(run, bench.precision, policy),
-            observers=[*observers_of(run, bench.output, say, language), page],
+            observers=observers,
             checkpoints=checkpoints,
-            evaluate=trainer.with_perplexity(judge_of(run, policy, objective, rows)),
+            evaluate=trainer.with_perplexity(judge_of(run, policy, objective, rows, observers)),
             origin=lambda row: str(source.origin(row)),
         )
         page.finished(policy.module, result)

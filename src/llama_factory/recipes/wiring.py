@@ -31,6 +31,7 @@ from llama_factory.render import Renderer
 from llama_factory.trainer import Checkpoints, Evaluate, FitPlan, FitResult, Objective, Observer
 from llama_factory.trainer.checkpoints import Fact
 from llama_factory.trainer.observers import Console, Diagnosis, JsonLines, LossPlot, TensorBoard, TrainLog
+from llama_factory.trainer.observers.listeners import Listeners
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -272,15 +273,19 @@ def _apart(section: Section) -> dict[str, Fact]:
     return {key: str(value) for key, value in section.model_dump().items() if value != fields[key].default}
 
 
-def judge_of(run: Run, policy: Policy, objective: Objective[Policy], rows: Prepared) -> Evaluate | None:
-    """How the validation loss is found, if there are rows for it, and that of each data set if it is asked for."""
+def judge_of(
+    run: Run, policy: Policy, objective: Objective[Policy], rows: Prepared, observers: Sequence[Observer]
+) -> Evaluate | None:
+    """How the validation loss is found, if there are rows for it, and that of each data set if it is asked for.
+
+    observers: those who listen to the training, who hear of memory that ran out in it.
+    """
     if rows.validation is None:
         return None
     budget = data.token_budget(run)
     stores = rows.validated or {"eval_loss": rows.validation}
-    return trainer.mean_losses(
-        policy, objective, {name: partial(data.evaluation_batches, store, budget) for name, store in stores.items()}
-    )
+    parts = {name: partial(data.evaluation_batches, store, budget) for name, store in stores.items()}
+    return trainer.mean_losses(policy, objective, parts, Listeners(observers).noticed)
 
 
 def observers_of(run: Run, output: Path, say: Say, language: Language) -> Sequence[Observer]:

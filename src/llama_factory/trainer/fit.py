@@ -259,14 +259,18 @@ class _Loop(Generic[P]):
         """Changes nothing that training depends on, so a signal may break it off; it is then done after the resume."""
         if not self.evaluate:
             return
-        before = randomness.capture()
+        before, metrics, failed = randomness.capture(), None, None
         self.policy.module.eval()
         try:
             with torch.no_grad(), self.optimizer.evaluating():
                 metrics = self.stop.unless_stopped(self.evaluate)
+        except MachineError as error:
+            failed = error
         finally:
             self.policy.module.train()
             randomness.put_back(before)
+        if failed is not None:
+            raise self._kept_for(failed)
         self.evaluation_due = metrics is None
         if metrics is not None:
             self._tell_evaluation(metrics)
@@ -341,6 +345,13 @@ class _Loop(Generic[P]):
             with suppress(LlamaFactoryError, MemoryError):  # the disk may be full too: the first trouble is told
                 self._save(replace(self._state(), source=source, randomness=random))
         return type(error)(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
+
+    def _kept_for(self, error: MachineError) -> MachineError:
+        """Save what was trained before an evaluation that could not be made, and name it in the letter."""
+        if self._has_news():
+            with suppress(LlamaFactoryError, MemoryError):  # the disk may be full too: the first trouble is told
+                self._save()
+        return MachineError(error.id, where=error.where, **{**error.values, "kept": self.kept or "-"})
 
     def _state(self) -> State:
         tensors, facts = self.optimizer.state()

@@ -3,13 +3,16 @@
 In: a step as its source cut it, and the micro-batch that did not fit. Out: the same rows in smaller micro-batches, for
 the rest of the run. Sums over micro-batches are divided by the count of the whole step (`accumulate`), so any cut
 between rows gives the same gradient; only the order of summation differs, and what dropout draws for which token.
-It frees no tensor and repeats nothing itself: `update` does.
+It repeats nothing itself: `update` and `evaluation` do.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from dataclasses import replace
+
+import torch
 
 from llama_factory.records import Batch, Step, within
 
@@ -49,3 +52,10 @@ def _parts(batch: Batch, limit: int) -> Iterator[Batch]:
     if batch.extras:
         return iter([batch])
     return (batch.part(rows) for rows in within(batch.lengths_R.tolist(), limit))
+
+
+def give_back() -> None:
+    """Free what a failed forward took, also where its graph holds itself in a circle."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -9,7 +9,6 @@ It saves nothing and does not decide whether the run goes on without the step: t
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic
@@ -28,7 +27,7 @@ from llama_factory.trainer.masters import Masters
 from llama_factory.trainer.optimizers import Optimizer
 from llama_factory.trainer.plan import FitPlan
 from llama_factory.trainer.ports import Objective, Origin, P
-from llama_factory.trainer.room import OutOfRoom, Room
+from llama_factory.trainer.room import OutOfRoom, Room, give_back
 
 Notice = Callable[[Finding], None]
 
@@ -93,7 +92,7 @@ class Updater(Generic[P]):
                 raise
             self.masters.forget_gradients()
             randomness.put_back(before)
-            _free()
+            give_back()
             tokens = int(batch.ids_T.size)
             if not self.room.can_shrink(batch):
                 rows = name_rows([batch], self.origin)
@@ -161,10 +160,3 @@ class Updater(Generic[P]):
         raise DivergedError(
             "trainer.gradient-not-finite", step=number, found=norm, parameter=first, rows=rows, kept=""
         )  # fmt: skip
-
-
-def _free() -> None:
-    """Give back what the failed forward took, also where its graph holds itself in a circle."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
