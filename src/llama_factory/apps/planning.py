@@ -147,9 +147,9 @@ def show(found: Plan, screen: Screen) -> None:
 
 def _show_head(found: Plan, screen: Screen) -> None:
     shape, room, language = found.shape, found.room, screen.language
-    counts = {"billions": f"{shape.parameters / 1e9:.3g}", "yi": f"{shape.parameters / 1e8:.3g}"}
+    count = f"{shape.parameters / (1e8 if language == 'zh' else 1e9):.3g}"  # in yi, in billions
     values = {"layers": shape.depth, "width": shape.hidden, "vocab": shape.vocab, "type": shape.type}
-    screen.line(screen.bold(said("plan.model", language, name=found.model, **counts, **values)))
+    screen.line(screen.bold(said("plan.model", language, name=found.model, count=count, **values)))
     gpus, card = found.asked.gpus, f" ({found.asked.card})" if found.asked.card else ""
     sizes = {"memory": gb(room.memory), "usable": gb(room.usable)}
     if gpus:

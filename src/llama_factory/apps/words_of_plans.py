@@ -22,8 +22,8 @@ WORDS: Mapping[str, Said] = {
         "不加载权重。退出码为 0；配置文件的训练放不下时为 4。",
     ),
     "plan.model": Said(
-        "{name}: {billions} billion weights, {layers} layers of width {width}, vocabulary {vocab} ({type})",
-        "{name}：{yi} 亿个权重，{layers} 层，宽度 {width}，词表 {vocab}（{type}）",
+        "{name}: {count} billion weights, {layers} layers of width {width}, vocabulary {vocab} ({type})",
+        "{name}：{count} 亿个权重，{layers} 层，宽度 {width}，词表 {vocab}（{type}）",
     ),
     "plan.room-here": Said(
         "Memory: {memory} free on this machine; {usable} to plan with, 20 % are kept free",
