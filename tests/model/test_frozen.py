@@ -37,9 +37,9 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
     seen: list[torch.Tensor] = []
     theirs = upstream.linear_laid_out
 
-    def counted(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    def counted(x: torch.Tensor, weight: torch.Tensor, onto: torch.Tensor | None = None) -> torch.Tensor:
         seen.append(x)
-        return theirs(x, weight)
+        return theirs(x, weight, onto)
 
     monkeypatch.setattr(upstream, "linear_laid_out", counted)
     return seen
@@ -54,7 +54,11 @@ def test_both_directions_give_the_bits_of_the_plain_product(shape, count, produc
     x, dy = drawn(count, shape[1], seed=1), drawn(count, shape[0], seed=2)
     assert torch.equal(laid.through(x), x @ weight.t())
     assert torch.equal(laid.back(dy), dy @ weight)
-    assert len(products) == 2
+    before = drawn(count, shape[1], seed=3)
+    onto = before.clone()
+    assert torch.equal(laid.back(dy, onto), torch.addmm(onto, dy, weight))
+    assert torch.equal(onto, before)
+    assert len(products) == 3
 
 
 def test_before_it_is_laid_out_the_plain_product_is_taken(products):

@@ -52,11 +52,11 @@ class Frozen:
             return x_TI @ self.weight_OI.t()
         return upstream.linear_laid_out(x_TI, self._there)
 
-    def back(self, dy_TO: Tensor) -> Tensor:
-        """dy W, a new tensor (T, I)."""
+    def back(self, dy_TO: Tensor, onto_TI: Tensor | None = None) -> Tensor:
+        """dy W, and what it is added onto: a new tensor (T, I)."""
         if self._back is None or self._seen != _state(self.weight_OI):
-            return dy_TO @ self.weight_OI
-        return upstream.linear_laid_out(dy_TO, self._back)
+            return dy_TO @ self.weight_OI if onto_TI is None else torch.addmm(onto_TI, dy_TO, self.weight_OI)
+        return upstream.linear_laid_out(dy_TO, self._back, onto_TI)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Frozen:
         return Frozen(copy.deepcopy(self.weight_OI, memo))

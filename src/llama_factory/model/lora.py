@@ -223,7 +223,7 @@ def backward(
     dbs = [(part_TR.t() @ dy_TO).mul_(it.scale).t() for part_TR, dy_TO, it in parts]
     dx_TI = layers[0].frozen.back(dys[0])
     for dy_TO, it in zip(dys[1:], layers[1:], strict=True):
-        dx_TI += it.frozen.back(dy_TO)
+        dx_TI = it.frozen.back(dy_TO, dx_TI)
     return dx_TI.addmm_(dlow_TR, _halves(layers)), [it for pair in zip(das, dbs, strict=True) for it in pair]
 
 

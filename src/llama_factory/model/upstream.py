@@ -65,9 +65,12 @@ def weight_laid_out(weight_OI: Tensor, rows: int) -> Tensor:
     return weight
 
 
-def linear_laid_out(x_TI: Tensor, weight: Tensor) -> Tensor:
-    """x W' with a weight of `weight_laid_out`: the numbers of `x @ weight.t()`."""
-    y_TO: Tensor = torch.ops.mkldnn._linear_pointwise(x_TI, weight, None, "none", [], "")
+def linear_laid_out(x_TI: Tensor, weight: Tensor, onto_TO: Tensor | None = None) -> Tensor:
+    """x W', and what it is added onto, with a weight of `weight_laid_out`: a new tensor, rounded once."""
+    if onto_TO is None:
+        y_TO: Tensor = torch.ops.mkldnn._linear_pointwise(x_TI, weight, None, "none", [], "")
+    else:
+        y_TO = torch.ops.mkldnn._linear_pointwise.binary(x_TI, onto_TO, weight, None, "add")
     return y_TO
 
 
