@@ -283,3 +283,10 @@ def test_kernels_that_come_out_different_are_not_taken(monkeypatch, kernels):
     (finding,) = library.told()
     assert finding.id == "model.native-different"
     assert finding.values["found"] == "gated, float32"
+
+
+def test_memory_that_runs_out_inside_a_kernel_is_said_to_be_that(monkeypatch, kernels):
+    monkeypatch.setitem(kernels._both, "attention_forward", [lambda _: False] * 2)
+    tensors, rows = heads("a whole block", torch.float32)
+    with pytest.raises(MemoryError, match="attention_forward"):
+        ours(*tensors, rows)

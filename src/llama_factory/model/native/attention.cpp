@@ -7,12 +7,15 @@
 // the tokens of the first (`common` of them), which lie there once. A sliding window is a number of keys; 0 is none.
 // Out: what `native/__init__.py` says. The scores of the forward are never kept: the backward makes them again, turned,
 // so that each of its products finds its left side row by row. What a number is summed from, and in which order,
-// follows from the rows alone, never from the threads.
+// follows from the rows alone, never from the threads. Both return whether memory was enough.
 //
 // FlashAttention, Dao et al. 2022 (arXiv 2205.14135), algorithms 1 and 4.
 
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
+#include <memory>
+#include <new>
 #include <numeric>
 #include <vector>
 
@@ -40,7 +43,8 @@ template <class N>
 class Room {  // memory for numbers, at an address that a vector likes
    public:
     explicit Room(long count, bool zero = false) : at_((N*)std::aligned_alloc(64, (count * sizeof(N) / 64 + 1) * 64)) {
-        if (zero && at_) std::memset(at_, 0, count * sizeof(N));
+        if (!at_) throw std::bad_alloc();
+        if (zero) std::memset(at_, 0, count * sizeof(N));
     }
     ~Room() { std::free(at_); }
     Room(const Room&) = delete;
@@ -242,22 +246,19 @@ class Backward {
     }
 
     void heads(long first, long last) {
-        std::vector<Queries<T>*> queries;
-        for (long head = first; head < last; ++head) queries.push_back(new Queries<T>(all_, row_, head));
+        std::vector<std::unique_ptr<Queries<T>>> queries;
+        for (long head = first; head < last; ++head) queries.push_back(std::make_unique<Queries<T>>(all_, row_, head));
         for (long key = 0; key < row_.keys(); key += BLOCK) {
             const long count = std::min(BLOCK, row_.keys() - key);
             std::memset(dkey_, 0, BLOCK * all_.width * sizeof(float));
             std::memset(dvalue_, 0, BLOCK * all_.width * sizeof(float));
             const long end = all_.window ? std::min(row_.own, key + count - 1 + all_.window - row_.shared) : row_.own;
-            for (const auto* one : queries)
+            for (const auto& one : queries)
                 for (long at = std::max(0L, key - row_.shared) / BLOCK * BLOCK; at < end; at += BLOCK)
                     block(*one, key, count, at);
             for (long j = 0; j < count; ++j) put(key + j, dkey_ + j * all_.width, dvalue_ + j * all_.width);
         }
-        for (long head = first; head < last; ++head) {
-            give_back(*queries[head - first], head);
-            delete queries[head - first];
-        }
+        for (long head = first; head < last; ++head) give_back(*queries[head - first], head);
     }
 
    private:
@@ -357,31 +358,43 @@ std::vector<long> long_ones_first(const Attention& all) {
     return rows;
 }
 
-template <class T>
-void attention_forward(const Attention& all) {
-    const long each = all.heads / all.key_heads, split = parts(all), count = all.rows * all.key_heads * split;
-    const std::vector<long> rows = long_ones_first(all);
+// Each task by some thread; whether memory was enough for all of them.
+template <class Do>
+bool each_task(const Attention& all, long count, Do task) {
+    std::atomic<bool> enough{true};
 #pragma omp parallel for schedule(dynamic) num_threads(all.threads)
-    for (long task = 0; task < count; ++task) {
-        const long key_head = task / split % all.key_heads, part = task % split;
-        Forward<T> one(all, Row(all, rows[task / split / all.key_heads]), key_head);
-        for (long head = each / split * part; head < each / split * (part + 1); ++head) one.head(key_head * each + head);
-    }
+    for (long number = 0; number < count; ++number) try {
+            task(number);
+        } catch (const std::bad_alloc&) {  // must not leave the thread that it was thrown in
+            enough = false;
+        }
+    return enough;
 }
 
 template <class T>
-void attention_backward(const Attention& all) {
+bool attention_forward(const Attention& all) {
+    const long each = all.heads / all.key_heads, split = parts(all), count = all.rows * all.key_heads * split;
+    const std::vector<long> rows = long_ones_first(all);
+    return each_task(all, count, [&](long task) {
+        const long key_head = task / split % all.key_heads, part = task % split;
+        Forward<T> one(all, Row(all, rows[task / split / all.key_heads]), key_head);
+        for (long head = each / split * part; head < each / split * (part + 1); ++head) one.head(key_head * each + head);
+    });
+}
+
+template <class T>
+bool attention_backward(const Attention& all) try {
     const long each = all.heads / all.key_heads, split = parts(all), count = all.rows * all.key_heads * split;
     const std::vector<long> rows = long_ones_first(all);
     const Sums sums(all, split);
     Room<float> dkeys(sums.size()), dvalues(sums.size());
-#pragma omp parallel for schedule(dynamic) num_threads(all.threads)
-    for (long task = 0; task < count; ++task) {
+    const bool enough = each_task(all, count, [&](long task) {
         const long key_head = task / split % all.key_heads, part = task % split;
         Backward<T> one(all, sums, dkeys, dvalues, rows[task / split / all.key_heads], part, key_head);
         const long first = key_head * each + each / split * part;
         one.heads(first, first + each / split);
-    }
+    });
+    if (!enough) return false;
 #pragma omp parallel for collapse(2) schedule(static) num_threads(all.threads)
     for (long key_head = 0; key_head < all.key_heads; ++key_head)
         for (long row = 0; row < all.rows; ++row) {
@@ -392,6 +405,9 @@ void attention_backward(const Attention& all) {
                 add_up<T>(sums, dvalues, all.dvalue, key_head, token, row);
             }
         }
+    return true;
+} catch (const std::bad_alloc&) {
+    return false;
 }
 
 }  // namespace

@@ -26,9 +26,10 @@ SOURCES = ("attention.cpp", "rows.cpp", "products.h", "numbers.h")
 NEEDS = frozenset({"avx512f", "avx512_bf16"})
 FORMATS = {torch.float32: 0, torch.bfloat16: 1}
 
+STRUCT = "p"
 CALLS = {
-    "attention_forward": "p",
-    "attention_backward": "p",
+    "attention_forward": STRUCT,
+    "attention_backward": STRUCT,
     "norm_forward": "llppfppl",
     "norm_backward": "llpppppl",
     "norm_weight": "llppppl",
@@ -37,7 +38,8 @@ CALLS = {
     "rotate": "lllpllpppll",
     "logprobs": "llppfpll",
 }
-"""What each kernel is given: l a number of things, f a float, p an address; the last l is the number of threads."""
+"""What each kernel is given: l a number of things, f a float, p an address, the number of threads at the end; or one
+structure, and then it says whether memory was enough."""
 
 NOT_FOR_US = ("system", "processor")
 """Why there are no kernels on a machine that they are not written for: nothing that its user could change."""
@@ -52,9 +54,10 @@ class Library:
         self._both = {name: self._pair(loaded, name, kinds) for name, kinds in CALLS.items()}
 
     @staticmethod
-    def _pair(loaded: ctypes.CDLL, name: str, kinds: str) -> list[Callable[..., None]]:
+    def _pair(loaded: ctypes.CDLL, name: str, kinds: str) -> list[Callable[..., bool | None]]:
         addresses = (ctypes.c_void_p * len(FORMATS)).in_dll(loaded, f"{name}_in")
-        kind = ctypes.CFUNCTYPE(None, *[KINDS[letter] for letter in kinds])  # type: ignore[arg-type]
+        result = ctypes.c_bool if kinds == STRUCT else None
+        kind = ctypes.CFUNCTYPE(result, *[KINDS[letter] for letter in kinds])  # type: ignore[arg-type]
         return [kind(address) for address in addresses if address]
 
     def call(self, name: str, dtype: torch.dtype, *given: Tensor | float) -> None:
@@ -62,7 +65,9 @@ class Library:
         self._both[name][FORMATS[dtype]](*words, torch.get_num_threads())
 
     def call_with(self, name: str, dtype: torch.dtype, struct: ctypes.Structure) -> None:
-        self._both[name][FORMATS[dtype]](ctypes.addressof(struct))
+        """Raises MemoryError."""
+        if not self._both[name][FORMATS[dtype]](ctypes.addressof(struct)):
+            raise MemoryError(name)
 
 
 class _Native:
