@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from llama_factory.config.growing import new_tokens_fit
 from llama_factory.config.moving import one_optimizer, optimizer_fits, schedule_fits
 from llama_factory.config.reading import raise_all
 from llama_factory.config.said import Said, changed, unused
@@ -357,6 +358,7 @@ RULES: tuple[Rule, ...] = (
     learned_prompts_fit,
     lora_fits,
     loftq_has_something_to_make_up_for,
+    new_tokens_fit,
     kept_layers_stay_the_same,
     quantised_weights_stay_frozen,
     one_loss,

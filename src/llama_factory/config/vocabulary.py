@@ -189,10 +189,6 @@ PLANNED: Mapping[str, Mapping[str, Off]] = {
         "kt_weight_path": (), "kt_non_expert_weight_path": (), "kt_expert_checkpoint_path": (),
         "kt_use_lora_experts": NO, "kt_lora_expert_num": (), "kt_lora_expert_intermediate_size": (),
     },
-    "config.planned-vocabulary": {
-        "resize_vocab": NO, "add_tokens": (), "add_special_tokens": (), "new_special_tokens_config": (),
-        "init_special_tokens": ("noise_init",),
-    },
     "config.planned-surgery": {
         "shift_attn": NO, "mixture_of_depths": (), "train_from_scratch": NO,
         "moe_aux_loss_coef": (0,), "upcast_layernorm": NO, "upcast_lmhead_output": NO, "use_unsloth": NO,

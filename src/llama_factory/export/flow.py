@@ -20,7 +20,7 @@ from llama_factory.config.bits import bytes_per_weight
 from llama_factory.errors import InputError, Language, MachineError, ProofError, one_line
 from llama_factory.export import merge, proof, target
 from llama_factory.export.proof import Difference
-from llama_factory.model import adapters, fingerprint, load, save, spelling, weights, window
+from llama_factory.model import adapters, fingerprint, load, save, spelling, vocabulary, weights, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.methods.names import is_tied
 from llama_factory.model.quantised import guards, loading, plain
@@ -221,15 +221,20 @@ def _load(
     folder: Path,
     say: Callable[[Finding], None] = lambda finding: None,
     longer: window.Longer | None = None,
+    grown: vocabulary.Growth | None = None,
 ) -> nn.Module:
     """In float32, whatever `quantization_bit` says to the other commands."""
-    return load.load_for(job.run, folder, dtype="float32", device=job.device, quantised=False, say=say, longer=longer)
+    return load.load_for(
+        job.run, folder, dtype="float32", device=job.device, quantised=False, say=say, longer=longer, grown=grown
+    )
 
 
-def _base(job: _Job, longer: window.Longer | None) -> tuple[nn.Module, list[str]]:
+def _base(
+    job: _Job, longer: window.Longer | None, grown: vocabulary.Growth | None
+) -> tuple[nn.Module, list[str]]:
     """What the adapters stand on: the base as published, or with weights rounded as in training; which these are."""
     if job.rounded is None:
-        return _load(job, job.base, job.tell, longer), []
+        return _load(job, job.base, job.tell, longer, grown), []
     few = load.load(
         job.base,
         dtype=job.rounded.dtype,
@@ -237,7 +242,7 @@ def _base(job: _Job, longer: window.Longer | None) -> tuple[nn.Module, list[str]
         trust_remote_code=job.run.model.trust_remote_code,
         quantise=job.rounded.asked,
     )
-    model = _load(job, job.base, job.tell, longer)
+    model = _load(job, job.base, job.tell, longer, grown)
     return model, plain.put_into(model, few)
 
 
@@ -257,7 +262,8 @@ class _Merged:
 
 def _merge_and_write(job: _Job, aside: Path) -> _Merged:
     longer = window.for_use(job.run, job.base, job.added)
-    model, other = _base(job, longer)
+    grown = vocabulary.for_use(job.added)
+    model, other = _base(job, longer, grown)
     prompts, tied = _prompts(job, model), is_tied(model)
     base_logits = proof.logits(model, prompts)
     model = adapters.open(model, job.added, job.base).module
@@ -267,7 +273,7 @@ def _merge_and_write(job: _Job, aside: Path) -> _Merged:
     names = sorted({*other, *merge.merge(model, layers)})
     merged = proof.logits(model, prompts) if job.added else reference
     shard_bytes = int(job.run.export.export_size * weights.GB)
-    changed = merge.write(model, job.base, aside, dtypes=job.dtypes, shard_bytes=shard_bytes)
+    changed = merge.write(model, job.base, aside, dtypes=job.dtypes, shard_bytes=shard_bytes, grown=grown)
     _something_changed(job, zero, changed)
     fine, coarse = _noises(job, model, names, prompts, merged)
     return _Merged(
@@ -333,6 +339,9 @@ def _other_files(job: _Job, aside: Path) -> None:
     if longer is not None:
         window.say_so(aside / "config.json", longer)
     spelling.for_other_readers(aside / "config.json")
+    grown = vocabulary.for_use(job.added)
+    if grown is not None:
+        vocabulary.say_so(aside / "config.json", grown)
     if job.run.model.infer_dtype != "auto":
         save.set_dtype(aside / "config.json", job.run.model.infer_dtype)
     if job.renderer is None:

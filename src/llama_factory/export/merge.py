@@ -1,7 +1,7 @@
 """Adapters melt into their base, and the result is written under the base's own names.
 
 In: a module in float32 with LoRA or OFT on it. Out: the same module without, W + scaling * B @ A (for DoRA, with each
-row brought to its length) or W R in the place of W, modules that were trained whole in the place of the base's, and
+row brought to its length) or W R in the place of W, modules and rows that were trained whole in the place of the base's, and
 weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once, when
 it is written; a weight that no adapter touched leaves with the very bits that it came with.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import weights, whole
+from llama_factory.model import vocabulary, weights, whole
 from llama_factory.model.quantised import guards
 
 if TYPE_CHECKING:
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 def adapted(model: nn.Module) -> dict[str, Any]:
     """By name: the layers that carry an adapter, and the modules that were trained whole."""
     from peft.tuners.tuners_utils import BaseTunerLayer
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper, TrainableTokensWrapper
 
-    kinds = (BaseTunerLayer, ModulesToSaveWrapper)
-    return {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    kinds = (BaseTunerLayer, ModulesToSaveWrapper, TrainableTokensWrapper)
+    inside = [f"{name}." for name, module in model.named_modules() if isinstance(module, TrainableTokensWrapper)]
+    return {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, kinds) and not name.startswith(tuple(inside))
+    }
 
 
 def is_zero(layers: Mapping[str, Any]) -> bool:
@@ -37,8 +42,12 @@ def is_zero(layers: Mapping[str, Any]) -> bool:
 def _changes(layer: Any) -> bool:
     import torch
     from peft.tuners.lora import LoraLayer
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper, TrainableTokensWrapper
 
+    if isinstance(layer, TrainableTokensWrapper):
+        rows = layer.token_adapter
+        own = rows.trainable_tokens_delta
+        return any(not torch.equal(own[name], rows.trainable_tokens_original[name]) for name in own)
     if isinstance(layer, ModulesToSaveWrapper):
         own, base = whole.trained(layer).state_dict(), layer.original_module.state_dict()
         return any(not torch.equal(own[name], base[name]) for name in base)
@@ -53,12 +62,14 @@ def _changes(layer: Any) -> bool:
 def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:
     """Merge, with peft's own arithmetic, and take the adapters off. Returns the names of the weights changed."""
     from peft.tuners.lora import LoraLayer
-    from peft.utils import ModulesToSaveWrapper
+    from peft.utils import ModulesToSaveWrapper, TrainableTokensWrapper
 
     guards.refuse_merge(layers)
     changed: list[str] = []
     for name, layer in layers.items():
-        if isinstance(layer, ModulesToSaveWrapper):
+        if isinstance(layer, TrainableTokensWrapper):
+            plain, parts = _with_rows(name, layer), ["weight"]
+        elif isinstance(layer, ModulesToSaveWrapper):
             plain, parts = whole.trained(layer), [part for part, _ in layer.original_module.named_parameters()]
         else:
             biased = isinstance(layer, LoraLayer) and any(layer.lora_bias.values())
@@ -68,6 +79,15 @@ def merge(model: nn.Module, layers: Mapping[str, Any]) -> tuple[str, ...]:
         changed += [f"{name}.{part}" for part in parts]
     own = dict(model.named_parameters())  # of two names of one weight only the first
     return tuple(name for name in changed if name in own)
+
+
+def _with_rows(name: str, layer: Any) -> nn.Module:
+    """The embedding or the head with the rows that were trained in it."""
+    try:
+        plain = layer.unload_and_optionally_merge_module(merge=True, safe_merge=True, adapter_names=None)
+    except ValueError as error:
+        raise ProofError("export.not-finite", where=name) from error
+    return cast("nn.Module", plain)
 
 
 def _merged(name: str, layer: Any) -> nn.Module:
@@ -88,10 +108,23 @@ def dtypes_of(base: Path, infer_dtype: str) -> dict[str, str]:
     }
 
 
-def write(model: nn.Module, base: Path, folder: Path, *, dtypes: Mapping[str, str], shard_bytes: int) -> int:
-    """Write the model's weights, read them back bit for bit; returns how many differ from the base's."""
-    state = weights.of_module(model, weights.entries(base))
-    weights.write(base, state, folder, dtypes=dtypes, shard_bytes=shard_bytes)
+def write(
+    model: nn.Module,
+    base: Path,
+    folder: Path,
+    *,
+    dtypes: Mapping[str, str],
+    shard_bytes: int,
+    grown: vocabulary.Growth | None = None,
+) -> int:
+    """Write the model's weights, read them back bit for bit; returns how many differ from the base's.
+
+    grown: what was done to the vocabulary.
+    """
+    known = weights.entries(base)
+    state = weights.of_module(model, known)
+    known = vocabulary.entries(known, state, grown)
+    weights.write(base, state, folder, dtypes=dtypes, shard_bytes=shard_bytes, known=known)
     return _read_back(state, base, folder, dtypes)
 
 

@@ -58,11 +58,13 @@ class _Known:
 class TransformersEngine:
     """Answers with a causal language model of transformers, adapters and all."""
 
-    def __init__(self, model: nn.Module, stop_ids: Sequence[int]) -> None:
+    def __init__(self, model: nn.Module, stop_ids: Sequence[int], *, tokens: int | None = None) -> None:
+        """tokens: how many ids the tokenizer knows; rows of the head beyond them are never drawn."""
         self._model = cast(Any, model)
         self._stop_ids = frozenset(stop_ids)
         self._takes = frozenset(inspect.signature(model.forward).parameters)
-        self._vocabulary = int(self._model.get_input_embeddings().weight.shape[0])
+        rows = self._model.get_input_embeddings().weight
+        self._vocabulary, self._device, self._tokens = int(rows.shape[0]), rows.device, tokens
         window = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
         self._window: int = window if isinstance(window, int) and window > 0 else sys.maxsize
         self._known = _Known([], None)
@@ -155,14 +157,15 @@ class TransformersEngine:
             given = {"past_key_values": self._known.cache, "use_cache": True}
         if "logits_to_keep" in self._takes:
             given["logits_to_keep"] = 1
-        device = self._model.get_input_embeddings().weight.device
         self._known, before = _Known([], None), self._known  # nothing half done is kept, should this be interrupted
-        out = self._model(input_ids=torch.tensor([ids[start:]], device=device), **given)
+        out = self._model(input_ids=torch.tensor([ids[start:]], device=self._device), **given)
         cache = out.past_key_values if "past_key_values" in self._takes else None
         if cache is not None:
             self._known = before
             self._known.ids, self._known.cache = list(ids), cache
         logits_1V: Tensor = out.logits[:, -1].float()
+        if self._tokens is not None:
+            logits_1V[:, self._tokens :] = -torch.inf
         return logits_1V
 
     def _reuse(self, ids: list[int]) -> int:

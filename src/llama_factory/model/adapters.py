@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, ProofError
-from llama_factory.model import fingerprint, weights
+from llama_factory.model import fingerprint, upstream, vocabulary, weights
 from llama_factory.model.load import brief
 from llama_factory.model.methods import METHODS, Start, pissa
 from llama_factory.model.methods.lora import TRAINED
@@ -50,7 +50,7 @@ OPENED: Mapping[str, str] = {
 }
 """peft's word for a kind of adapter, and its class for the settings of that kind."""
 
-LEARNS = (".lora_", ".oft_R.", ".modules_to_save.")
+LEARNS = (".lora_", ".oft_R.", ".modules_to_save.", ".trainable_tokens_delta.")
 """Parts of names of an adapter's own weights."""
 
 
@@ -107,6 +107,8 @@ def open(
     listed = [folders] if isinstance(folders, Path) else list(folders)
     said: list[Finding] = []
     configs = _checked(listed, base_folder, said)
+    for folder, config in zip(listed, configs, strict=True):
+        _have_rows(model, folder, config)
     if len(configs) == 1 and configs[0].is_prompt_learning:
         return _counted(_prompted(model, listed[0], configs[0], trainable), "adapter", said)
     names = [*(f"adapter_{number}" for number in range(1, len(listed))), TRAINED] if listed else []
@@ -230,8 +232,6 @@ def settings(folder: Path) -> dict[str, Any]:
         raise InputError("model.broken-config", where=file, found=brief(error)) from error
     if kind not in OPENED:
         raise InputError("model.adapter-kind", where=folder, found=kind, known=", ".join(OPENED))
-    if given.get("trainable_token_indices"):
-        raise InputError("model.adapter-with-tokens", where=folder)
     begun = str(given.get("init_lora_weights", True)).lower()
     if begun.startswith(CHANGE_THE_BASE):
         raise InputError("model.adapter-on-changed-base", where=folder, found=begun)
@@ -279,7 +279,10 @@ def _checked(folders: Sequence[Path], base_folder: Path, said: list[Finding], *,
     count = len(configs) + beside
     for folder, config in zip(folders, configs, strict=True):
         said += check_base(folder, base_folder)
-        kinds = {"modules_to_save": "modules that were trained whole", "use_dora": "lengths (DoRA)"}
+        kinds = {
+            "modules_to_save": "modules that were trained whole", "use_dora": "lengths (DoRA)",
+            "trainable_token_indices": "rows of new tokens",
+        }  # fmt: skip
         found = [word for key, word in kinds.items() if getattr(config, key, None)]
         if found and count > 1:
             raise InputError("model.adapter-does-not-add", where=folder, found=", ".join(found), count=count)
@@ -313,10 +316,33 @@ def _inject(
             raise InputError("model.adapter-does-not-fit", where=folder, found=brief(error)) from error
         if isinstance(config, OFTConfig):
             oft.finish(model, config.module_dropout)
-        own = [key for key in result.missing_keys if f".{name}." in key or key.endswith(f".{name}")]
+        for rows in upstream.token_rows(model):
+            upstream.compute_rows_apart(rows)
+        there = _second_names(model)
+        own = [
+            key for key in result.missing_keys
+            if (f".{name}." in key or key.endswith(f".{name}")) and key not in there
+        ]  # fmt: skip
         if own or result.unexpected_keys:
             found = ", ".join([*own, *result.unexpected_keys][:3])
             raise InputError("model.adapter-does-not-fit", where=folder, found=found)
+
+
+def _have_rows(model: nn.Module, folder: Path, config: PeftConfig) -> None:
+    """Refuse an adapter with rows of tokens that the model has no place for."""
+    vocabulary.require_grown(model, vocabulary.for_use([folder]), folder)
+    asked: Any = getattr(config, "trainable_token_indices", None) or {}
+    ids = [id for some in asked.values() for id in some] if isinstance(asked, dict) else list(asked)
+    rows = int(cast(Any, model).config.get_text_config().vocab_size)
+    if ids and max(ids) >= rows:
+        raise InputError("model.base-not-grown", where=folder, found=rows, rows=max(ids) + 1)
+
+
+def _second_names(model: nn.Module) -> set[str]:
+    """Names of rows of tokens that are the same numbers under another name: of a head that is the embedding too."""
+    first = dict(model.named_parameters())
+    every = (name for name, _ in model.named_parameters(remove_duplicate=False))
+    return {name for name in every if ".trainable_tokens_delta." in name and name not in first}
 
 
 def _activate(model: nn.Module, names: Sequence[str], *, learns: bool) -> None:

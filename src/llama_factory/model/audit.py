@@ -22,6 +22,7 @@ from llama_factory.errors import LlamaFactoryError
 from llama_factory.model import adapters, load, weights
 from llama_factory.model.methods.prompts import TOKENS as DEFAULT_TOKENS
 from llama_factory.model.quantised import checkpoints
+from llama_factory.model.vocabulary import Growth
 from llama_factory.model.window import Longer
 from llama_factory.records import Finding
 from llama_factory.storage import free_bytes
@@ -43,8 +44,14 @@ STATE = 3 * FLOAT32
 """Bytes that a checkpoint holds for a trained weight beside the model's files: the master and AdamW's two moments."""
 
 
-def audit(folder: Path, lengths_R: NDArray[np.int64], largest_id: int, longer: Longer | None = None) -> list[Finding]:
-    """Window and vocabulary against the rows. longer: of `rope_scaling`."""
+def audit(
+    folder: Path,
+    lengths_R: NDArray[np.int64],
+    largest_id: int,
+    longer: Longer | None = None,
+    grown: Growth | None = None,
+) -> list[Finding]:
+    """Window and vocabulary against the rows. longer: of `rope_scaling`. grown: of new tokens."""
     config = {**shape(folder), **(longer or {})}
     found: list[Finding] = []
     window = next((config[name] for name in WINDOW if isinstance(config.get(name), int)), None)
@@ -52,7 +59,7 @@ def audit(folder: Path, lengths_R: NDArray[np.int64], largest_id: int, longer: L
     if window is not None and longest > window:
         values = {"window": window, "longest": longest, "count": int((lengths_R > window).sum())}
         found.append(Finding("model.beyond-window", "warning", str(folder / "config.json"), values))
-    size = config.get("vocab_size")
+    size = config.get("vocab_size") if grown is None else grown.rows
     if isinstance(size, int) and largest_id >= size:
         found.append(Finding("model.token-unknown", "error", str(folder), {"token": largest_id, "size": size}))
     return found
@@ -65,15 +72,24 @@ def shape(folder: Path) -> Mapping[str, Any]:
     return {**config, **text} if isinstance(text, dict) else config
 
 
-def checkpoint_bytes(run: Run, folder: Path) -> tuple[int, int]:
-    """Bytes of one checkpoint, and of the finished result."""
+def checkpoint_bytes(run: Run, folder: Path, grown: Growth | None = None) -> tuple[int, int]:
+    """Bytes of one checkpoint, and of the finished result. grown: of new tokens."""
     entries = [entry for entry in plain_entries(folder) if entry.is_float]
-    trained = trained_count(run, entries, shape(folder))
+    trained = trained_count(run, entries, shape(folder)) + new_count(run, shape(folder), grown)
     if run.method.adapts:
         result = FLOAT32 * trained * (2 if run.method.lora.pissa_init else 1)  # its start is written beside it
     else:
         result = sum(entry.elements * min(weights.BYTES[entry.dtype], FLOAT32) for entry in entries)
     return result + STATE * trained, result
+
+
+def new_count(run: Run, config: Mapping[str, Any], grown: Growth | None) -> int:
+    """Numbers that learn for new tokens: rows beside an adapter, or all of an embedding and a head."""
+    if grown is None:
+        return 0
+    width = int(config.get("hidden_size") or config.get("n_embd") or 1)
+    whole = {"lora": len(grown.ids), "full": grown.rows - grown.own}.get(run.method.finetuning_type, grown.rows)
+    return width * whole * (1 if config.get("tie_word_embeddings") else 2)
 
 
 def plain_entries(folder: Path) -> list[weights.Entry]:
@@ -203,9 +219,9 @@ def _all_in(words: Iterable[str], keys: Sequence[str]) -> bool:
     return all(any(f".{word}." in f".{key}." for key in keys) for word in words)
 
 
-def audit_disk(run: Run, folder: Path, output: Path, *, total_steps: int, steps_per_epoch: int) -> list[Finding]:
+def audit_disk(run: Run, folder: Path, output: Path, *, total_steps: int, steps_per_epoch: int, grown: Growth | None = None) -> list[Finding]:
     """Checkpoints that will be kept, and the result, against the free disk."""
-    one, result = checkpoint_bytes(run, folder)
+    one, result = checkpoint_bytes(run, folder, grown)
     kept = checkpoints_kept(run, total_steps, steps_per_epoch)
     needed, free = one * kept + result, free_bytes(output.absolute())
     if needed <= free:

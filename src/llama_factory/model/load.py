@@ -20,6 +20,7 @@ from llama_factory.machine import is_out_of_memory
 from llama_factory.model import weights
 from llama_factory.model.quantised import checkpoints, loading
 from llama_factory.model.quantised.asked import Asked, asked_by
+from llama_factory.model.vocabulary import Growth, grow
 from llama_factory.model.window import Longer, lengthen
 from llama_factory.records import Finding
 
@@ -53,11 +54,13 @@ def load(
     say: Callable[[Finding], None] = _silent,
     dropout: float | None = None,
     longer: Longer | None = None,
+    grown: Growth | None = None,
 ) -> nn.Module:
     """The folder's model in `dtype` on `device`, evaluation mode, nothing trainable decided yet.
 
     quantise: keep its linear layers in fewer bits, and compute in `dtype`.
     dropout, longer: of the model's own layers, and a longer window, in place of what config.json says.
+    grown: rows for new tokens, beyond those in the files.
     """
     import torch
     from safetensors import SafetensorError
@@ -95,6 +98,9 @@ def load(
         raise InputError("model.will-not-load", where=folder, found=brief(error)) from error
     _whole(folder, info, say)
     model = way.finish(model, dtype, device)
+    if grown is not None:
+        with quiet():
+            grow(model, grown)
     for finding in way.told(model, dtype):
         say(finding)
     return model.eval()
@@ -110,6 +116,7 @@ def load_for(
     say: Callable[[Finding], None] = _silent,
     dropout: float | None = None,
     longer: Longer | None = None,
+    grown: Growth | None = None,
 ) -> nn.Module:
     """`load` with what the run says about the model; keys that describe it are compared first.
 
@@ -128,6 +135,7 @@ def load_for(
         say=say,
         dropout=dropout,
         longer=longer,
+        grown=grown,
     )
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
-from llama_factory.model import adapters, expansion, fingerprint, going_on, spelling, weights, window
+from llama_factory.model import adapters, expansion, fingerprint, going_on, spelling, vocabulary, weights, window
 from llama_factory.model.methods import pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
@@ -48,18 +48,20 @@ def trained_files(
     template_fingerprint: str,
     beneath: Mapping[str, Path] | None = None,
     continued: Path | None = None,
+    grown: vocabulary.Growth | None = None,
 ) -> None:
     """Write the trained weights into `folder`, which exists and is the caller's to publish.
 
     beneath: the adapters that stayed as they are under the trained one, by the names that the user wrote.
     continued: the adapter that was trained further, if it was not made anew.
+    grown: what was done to the vocabulary.
     masters: the true trained values by their names in `module.named_parameters()`; what is not in it is taken
     from the module.
     """
     if run.method.adapts:
         _adapter(module, masters, run, folder)
     else:
-        _whole_model(module, masters, base_folder, folder)
+        _whole_model(module, masters, base_folder, folder, grown)
     longer = window.of_module(module, base_folder)
     if longer is not None and not run.method.adapts:
         window.say_so(folder / "config.json", longer)
@@ -76,7 +78,9 @@ def trained_files(
         base_config=fingerprint.config(base_folder),
         template=template_text,
         template_fingerprint=template_fingerprint,
-        method=method | ({} if longer is None else {window.NOTE: dict(longer)}),
+        method=method
+        | ({} if longer is None else {window.NOTE: dict(longer)})
+        | ({} if grown is None or not run.method.adapts else {vocabulary.NOTE: grown.note()}),
         versions=fingerprint.versions(),
         beneath=tuple({"name": name, "adapter": fingerprint.adapter(one)} for name, one in (beneath or {}).items()),
     )
@@ -155,7 +159,13 @@ def _plain(value: Any) -> Any:
     return getattr(value, "value", value)
 
 
-def _whole_model(module: nn.Module, masters: Mapping[str, Tensor], base_folder: Path, folder: Path) -> None:
+def _whole_model(
+    module: nn.Module,
+    masters: Mapping[str, Tensor],
+    base_folder: Path,
+    folder: Path,
+    grown: vocabulary.Growth | None,
+) -> None:
     """The base's files with the trained values in their places, in the dtype that the module computes in."""
     own = dict(module.named_parameters())
     for name, master in masters.items():
@@ -166,11 +176,14 @@ def _whole_model(module: nn.Module, masters: Mapping[str, Tensor], base_folder: 
     if blocks:
         known = expansion.entries(known, module, blocks)
     kept = weights.of_module(module, known)
+    known = vocabulary.entries(known, kept, grown)
     main = _torch_name(next(iter(own.values())))
     dtypes = {key: _torch_name(kept[key]) if key in kept else main for key in known if known[key].is_float}
     weights.write(base_folder, kept, folder, dtypes=dtypes, shard_bytes=SHARD_BYTES, known=known)
     copy_other_files(base_folder, folder)
     set_dtype(folder / "config.json", main)
+    if grown is not None:
+        vocabulary.say_so(folder / "config.json", grown)
     if blocks:
         expansion.say_so(folder / "config.json", layers(module)[1] - blocks, blocks)
     for file in weights.files(folder):

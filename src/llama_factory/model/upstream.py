@@ -18,6 +18,7 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from peft import LoraConfig
     from peft.tuners.oft.layer import OFTRotationModule
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
     from transformers import PreTrainedModel
 
 
@@ -117,6 +118,55 @@ class _Dropping:
             weight_BE = weight_BE * kept_B1
         turned: Tensor = self._turn(self._module, weight_BE, *settings)
         return turned
+
+
+def token_rows(model: nn.Module) -> list[TrainableTokensLayer]:
+    """peft's layers in which the rows of some tokens learn; of an embedding and a head that share a weight, both."""
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+
+    return [module for module in model.modules() if isinstance(module, TrainableTokensLayer)]
+
+
+def compute_rows_apart(layer: TrainableTokensLayer) -> None:
+    """Let the layer compute its rows beside the frozen ones.
+
+    peft 0.21 copies the whole weight in every forward to put some rows into it, and its backward makes a gradient for
+    all of the weight, of which it keeps these rows (tuners/trainable_tokens/layer.py, `get_merged_weights`).
+    """
+    layer.forward_adapters = RowsApart(layer)
+
+
+class RowsApart:
+    """In place of one layer's `forward_adapters`."""
+
+    def __init__(self, layer: TrainableTokensLayer) -> None:
+        self._whole = type(layer).forward_adapters
+        self._layer = layer
+
+    def __call__(self, x: Tensor, active: list[str], *args: object, **given: object) -> Tensor:
+        found = learned_rows(self._layer)
+        if found is None or args or given:
+            whole: Tensor = self._whole(self._layer, x, active, *args, **given)
+            return whole
+        ids_K, rows_KD = found
+        base = self._layer.get_base_layer()
+        out: Tensor = base(x)
+        if isinstance(base, nn.Linear):
+            return out.index_copy(-1, ids_K, (x @ rows_KD.to(x.dtype).t()).to(out.dtype))
+        at_K = x[..., None] == ids_K
+        scale = self._layer._get_embed_scale()
+        rows = nn.functional.embedding(at_K.int().argmax(-1), rows_KD.to(out.dtype))
+        rows = rows if scale is None else rows * scale.to(rows.dtype)
+        return torch.where(at_K.any(-1)[..., None], rows, out)
+
+
+def learned_rows(layer: TrainableTokensLayer) -> tuple[Tensor, Tensor] | None:
+    """Ids and rows of the one adapter that is at work; None where there is none, or it is in the weight already."""
+    active = [name for name in layer.active_adapters if name in layer.trainable_tokens_delta]
+    if layer.disable_adapters or layer.merged or len(active) != 1:
+        return None
+    rows_KD: Tensor = layer.trainable_tokens_delta[active[0]]
+    return torch.tensor(layer.token_indices[active[0]], device=rows_KD.device), rows_KD
 
 
 def without_bitsandbytes(package: str, module: str) -> ModuleType:

@@ -70,7 +70,7 @@ def trained(shape: ModelShape, setup: Setup) -> int:
     if setup.method == "full":
         return shape.parameters
     if setup.method == "freeze":
-        return sum(layer.parameters for layer in chosen_layers(shape, setup.layers))
+        return setup.beside + sum(layer.parameters for layer in chosen_layers(shape, setup.layers))
     found = adapted(shape, setup.targets)
     if setup.method == "oft":  # of a rotation of b numbers, the b (b - 1) / 2 of a skew-symmetric matrix
         return sum(one.inputs // setup.block * (setup.block * (setup.block - 1) // 2) for one in found)
@@ -106,6 +106,6 @@ def _named(name: str, targets: tuple[str, ...]) -> bool:
 
 def running_layers(shape: ModelShape, setup: Setup) -> int:
     """How many layers keep something for the backward: all above the lowest one that learns."""
-    if setup.method != "freeze" or setup.layers < 0:
+    if setup.method != "freeze" or setup.layers < 0 or setup.beside:
         return shape.depth
     return min(setup.layers, shape.depth)

@@ -14,7 +14,7 @@ from llama_factory import machine
 from llama_factory.errors import Language
 from llama_factory.generation import Finish, Sampling, TransformersEngine, decode_stream, sampling_from
 from llama_factory.generation.text import UNFINISHED
-from llama_factory.model import adapters, window
+from llama_factory.model import adapters, vocabulary, window
 from llama_factory.model.load import load_config, load_for
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised.asked import asked_by, differing, require_base, rounded_base
@@ -75,7 +75,8 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     said = list[Finding]()
     dtype = number_format(run, folders, device)
     longer = window.for_use(run, folders.base, folders.adapters)
-    model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append, longer=longer)
+    grown = vocabulary.for_use(folders.adapters)
+    model = load_for(run, folders.base, dtype=dtype, device=device, say=said.append, longer=longer, grown=grown)
     if folders.adapters:
         opened = adapters.open(model, folders.adapters, folders.base)
         model, said = opened.module, [*said, *opened.said, *differing(folders.adapters, asked_by(run))]
@@ -83,7 +84,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
     seen = limit if isinstance(limit, int) and limit > 0 else None
-    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids), described.generation_config, seen)
+    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids, tokens=vocabulary.needed_by(renderer)), described.generation_config, seen)
 
 
 def number_format(run: Run, folders: Folders, device: str) -> str:

@@ -21,11 +21,12 @@ from llama_factory.config import Run, require
 from llama_factory.config import audit as config_audit
 from llama_factory.config.optimizers import MODULES, extra_of
 from llama_factory.data import audit as data_audit
+from llama_factory.data import using
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
 from llama_factory.machine import pick_device, pick_precision
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
-from llama_factory.model import going_on, load, window
+from llama_factory.model import going_on, load, vocabulary, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
@@ -95,7 +96,9 @@ def check(
     return report
 
 
-def audit(run: Run, folders: Folders, renderer: Renderer, rows: data.Prepared) -> list[Finding]:
+def audit(
+    run: Run, folders: Folders, renderer: Renderer, rows: data.Prepared, grown: vocabulary.Growth | None
+) -> list[Finding]:
     """What the rows show together with the model and the plan. No weights, seconds at most."""
     train, texts, base = rows.train, run.stage == "pt", folders.base
     per_epoch = data.steps_per_epoch(run, rows.units)
@@ -109,11 +112,13 @@ def audit(run: Run, folders: Folders, renderer: Renderer, rows: data.Prepared) -
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
         *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
-        *model_audit.audit(base, lengths_R, largest, longer),
+        *model_audit.audit(base, lengths_R, largest, longer, grown),
+        *vocabulary.told(run, grown, folders, renderer),
+        *([] if grown is None or rows.stream is not None else using.audit(_stores(rows), grown.ids)),
         *model_audit.audit_method(run, base),
         *going_on.audit(run, folders),
         *model_audit.audit_disk(
-            run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch
+            run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch, grown=grown
         ),
     ]
 
@@ -166,23 +171,26 @@ def _gather(report: Report, read: Callable[[], Run], cache: Path, config_only: b
     report.findings += _audit_machine(Path(str(run.training.output_dir)))
     folders = locate_for(run)
     report.findings += loading.ready(run, folders, load.check_folder(folders.base))
-    renderer = renderer_for(run, folders.tokenizer or folders.base)
+    renderer = renderer_for(run, folders.tokenizer or folders.base, to_train=True)
     if run.stage != "pt":
         report.findings += (*renderer.notices, *require_template(run, folders, renderer))
+    else:
+        report.findings += (one for one in renderer.notices if one.id == "render.token-known")
     report.findings += render_audit.audit_tokenizer(
         renderer.tokenizer, cache=cache, trust_remote_code=run.model.trust_remote_code
     )
+    grown = vocabulary.for_training(run, folders, renderer)
     rows = data.prepare(run, renderer, cache=cache, say=_quiet, language=language)
     report.data_sets = rows.summary.train + rows.summary.validation
     report.findings += [note for one in report.data_sets for note in one.account.notes]
     report.samples = _samples(rows.train, renderer)
     report.summary |= _figures(run, rows)
-    report.findings += audit(run, folders, renderer, rows)
-    way, said = foresight.ahead(run, folders.base, rows, language)
+    report.findings += audit(run, folders, renderer, rows, grown)
+    way, said = foresight.ahead(run, folders.base, rows, language, grown)
     report.findings += said
     if way is not None:
         report.summary["planned_bytes"] = way.total
-    report.summary["checkpoint_bytes"] = model_audit.checkpoint_bytes(run, folders.base)[0]
+    report.summary["checkpoint_bytes"] = model_audit.checkpoint_bytes(run, folders.base, grown)[0]
     return run, folders, renderer, rows
 
 
@@ -215,8 +223,12 @@ def _samples(store: data.TokenStore, renderer: Renderer) -> tuple[Sample, ...]:
 
 
 def _measured(rows: data.Prepared) -> tuple[Any, int]:
-    stores = [rows.train] if rows.validation is None else [rows.train, rows.validation]
+    stores = _stores(rows)
     return np.concatenate([store.lengths for store in stores]), max(store.largest_id() for store in stores)
+
+
+def _stores(rows: data.Prepared) -> list[data.TokenStore]:
+    return [rows.train] if rows.validation is None else [rows.train, rows.validation]
 
 
 def _quiet(text: str) -> None:

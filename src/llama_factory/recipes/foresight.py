@@ -23,6 +23,7 @@ from llama_factory.model import load
 from llama_factory.model.quantised import checkpoints
 from llama_factory.model.quantised.asked import asked_by
 from llama_factory.model.quantised.checkpoints import Form
+from llama_factory.model.vocabulary import Growth
 from llama_factory.planner import choice
 from llama_factory.planner.choice import Room, Way
 from llama_factory.planner.memory import Memory
@@ -65,7 +66,7 @@ def foresee(
     if bench.device != "cpu":
         return None
     try:
-        shape, way = largest_way(run, bench.folders.base, source, bench.precision.compute)
+        shape, way = largest_way(run, bench.folders.base, source, bench.precision.compute, bench.grown)
     except InputError as error:
         tell(say, [Finding(error.id, "note", error.where, error.values)], language)
         return None
@@ -82,26 +83,37 @@ def foresee(
     return Foreseen(before + way.total, seconds, before=before)
 
 
-def ahead(run: Run, base: Path, rows: data.Prepared, language: Language) -> tuple[Way | None, list[Finding]]:
+def ahead(
+    run: Run, base: Path, rows: data.Prepared, language: Language, grown: Growth | None = None
+) -> tuple[Way | None, list[Finding]]:
     """The same for `check`: the memory of the run at its largest micro-batch, and what is to be said about it."""
     if machine.describe().gpus:  # which of them is used, and how much of it is free, is torch's to say
         return None, []
     try:
         compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
-        shape, way = largest_way(run, base, source_of(run, rows, run.stage), compute)
+        shape, way = largest_way(run, base, source_of(run, rows, run.stage), compute, grown)
     except InputError as error:
         return None, [Finding(error.id, "note", error.where, error.values)]
     return way, judge(run, shape, way, machine.free_memory(), language)
 
 
 def largest_way(
-    run: Run, base: Path, source: data.StepSource | data.StreamSource, compute: str
+    run: Run,
+    base: Path,
+    source: data.StepSource | data.StreamSource,
+    compute: str,
+    grown: Growth | None = None,
 ) -> tuple[ModelShape, Way]:
     """The shape of the model, and the memory of the run at its largest micro-batch."""
     said, free = load.check_folder(base), machine.free_memory()
     shape, number = read_shape(said, str(base)), SINGLE if compute == "float32" else HALF
+    if grown is not None:
+        shape = replace(shape, vocab=grown.rows)
     (batch,) = largest(run, source).batches
     setup = setup_of(run, shape, *_of_batch(batch), number=number, free=free, lying=checkpoints.read(said, base))
+    if grown is not None and run.method.finetuning_type != "full":
+        rows = len(grown.ids) if run.method.finetuning_type == "lora" else grown.rows
+        setup = replace(setup, beside=setup.beside + rows * shape.hidden * (1 if shape.tied else 2))
     return shape, choice.of(shape, setup, Room(memory=free))
 
 

@@ -207,7 +207,7 @@ def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:
 
     try:
         folders: Folders = locate_for(run)
-        renderer = renderer_for(run, folders.tokenizer or folders.base)
+        renderer = renderer_for(run, folders.tokenizer or folders.base, to_train=True)
         prepared = data.prepare(run, renderer, cache=cache, say=say, language=language)
     except LlamaFactoryError as error:
         rows = _assumed_rows(run, Asked())

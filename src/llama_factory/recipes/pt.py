@@ -41,7 +41,7 @@ def pt(run: Run, say: Say, language: Language) -> Outcome:
     machine.torch_setup()
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
-    findings = check.audit(run, bench.folders, bench.renderer, rows)
+    findings = check.audit(run, bench.folders, bench.renderer, rows, bench.grown)
     check.refuse(findings)
     tell(say, (one for one in findings if one.severity == "warning"), language)
     with storage.Lock(bench.output):
@@ -50,8 +50,9 @@ def pt(run: Run, say: Say, language: Language) -> Outcome:
 
 def _bench(run: Run, say: Say, language: Language) -> Bench:
     folders = locate_for(run)
-    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base))
-    tell(say, bench.precision.said, language)  # what the template is like is of no matter for texts
+    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base, to_train=True))
+    known = (one for one in bench.renderer.notices if one.id == "render.token-known")
+    tell(say, (*bench.precision.said, *known), language)  # what the template is like is of no matter for texts
     return bench
 
 

@@ -55,7 +55,7 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
     machine.torch_setup()
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
-    findings = check.audit(run, bench.folders, bench.renderer, rows)
+    findings = check.audit(run, bench.folders, bench.renderer, rows, bench.grown)
     check.refuse(findings)
     tell(say, (one for one in findings if one.severity == "warning"), language)
     with storage.Lock(bench.output):
@@ -64,7 +64,7 @@ def sft(run: Run, say: Say, language: Language) -> Outcome:
 
 def _bench(run: Run, say: Say, language: Language) -> Bench:
     folders = locate_for(run)
-    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base))
+    bench = bench_of(run, folders, renderer_for(run, folders.tokenizer or folders.base, to_train=True))
     another = require_template(run, folders, bench.renderer)
     tell(say, (*bench.precision.said, *bench.renderer.notices, *another), language)
     return bench

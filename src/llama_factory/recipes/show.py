@@ -91,7 +91,7 @@ def show(run: Run, wanted: Wanted, *, cache: Path, progress: Progress = lambda r
     if not 0 < max(wanted.count, len(wanted.rows)) <= MOST:
         raise InputError("apps.show-too-many", most=MOST)
     folders = locate_for(run)
-    renderer = renderer_for(run, folders.tokenizer or folders.base)
+    renderer = renderer_for(run, folders.tokenizer or folders.base, to_train=True)
     options = options_of(run)
     names = (*run.data.dataset, *run.data.eval_dataset)
     if not wanted.rows:

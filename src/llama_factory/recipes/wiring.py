@@ -19,7 +19,7 @@ from llama_factory.config.keys import Section
 from llama_factory.config.sections.method import PROMPTS
 from llama_factory.errors import Language, OurFault
 from llama_factory.machine import Precision
-from llama_factory.model import audit, fingerprint, load, save, window
+from llama_factory.model import audit, fingerprint, load, save, vocabulary, window
 from llama_factory.model.locate import Folders
 from llama_factory.model.quantised import loading
 from llama_factory.model.quantised.asked import asked_by, differing
@@ -51,7 +51,10 @@ RESOLVED = "resolved_config.yaml"
 
 @dataclass(frozen=True)
 class Bench:
-    """What a recipe has found before it loads weights: the run, its model's folders, template and number formats."""
+    """What a recipe has found before it loads weights: the run, its model's folders, template and number formats.
+
+    grown: rows that the model gets for new tokens.
+    """
 
     run: Run
     output: Path
@@ -59,6 +62,7 @@ class Bench:
     renderer: Renderer
     device: str
     precision: Precision
+    grown: vocabulary.Growth | None = None
     reopens: bool = False
     """What a run has made is opened again: nothing new is put on it."""
 
@@ -79,7 +83,8 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     device = machine.pick_device(run.model.device_map)
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     require_pages(run, device)
-    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision)
+    grown = vocabulary.for_training(run, folders, renderer)
+    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision, grown)
 
 
 def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> FitPlan:
@@ -143,19 +148,23 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     dropout = run.training.noise.model_dropout
     longer = window.for_training(run, bench.folders.base, bench.folders.adapters)
     module = load.load_for(
-        run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append, dropout=dropout, longer=longer
-    )
+        run, bench.folders.base, dtype=dtype, device=bench.device, say=said.append, dropout=dropout, longer=longer,
+        grown=bench.grown,
+    )  # fmt: skip
+    said += [vocabulary.said(bench.grown)] if bench.grown else []
     guards.keep_gradients(module)
     below, base = bench.folders.adapters, bench.folders.base
     said += differing(below, asked_by(run))
     if below and not bench.makes_new:
         attached = adapters.open(module, below, base, trainable=True, fused=fused)
     else:
-        attached = adapters.attach(module, run.method, Start(dtype, run.training.seed, fused, base))
+        ids = tuple(bench.grown.sorted_ids) if bench.grown else ()
+        attached = adapters.attach(module, run.method, Start(dtype, run.training.seed, fused, base, ids))
     if below and bench.makes_new:
         kind = run.method.finetuning_type
         attached = adapters.open_beneath(attached, below, base, method=kind, fused=fused)
     module = attached.module
+    vocabulary.require_learning(module, bench.grown)
     if fused:
         norm.replace(module)
         gated.replace(module)
@@ -180,7 +189,9 @@ def _reference_of(bench: Bench, fused: bool, longer: window.Longer | None) -> Po
     run = bench.run
     if run.method.adapts or run.training.loss.kind != "asft":
         return None
-    module = load.load_for(run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, longer=longer)
+    module = load.load_for(
+        run, bench.folders.base, dtype=bench.precision.compute, device=bench.device, longer=longer, grown=bench.grown
+    )
     return Policy(module.requires_grad_(False), sharing=fused)
 
 
@@ -207,6 +218,7 @@ class ModelWriter:
             template_fingerprint="" if plain else bench.renderer.template_fingerprint,
             beneath=bench.beneath,
             continued=None if bench.makes_new else bench.folders.adapters[-1],
+            grown=bench.grown,
         )
         files = bench.renderer.files()
         if plain and any(said.id == "render.plain-form" for said in bench.renderer.notices):
@@ -243,6 +255,7 @@ def checkpoints_of(bench: Bench, rows: Prepared, writer: ModelWriter) -> Checkpo
         **({} if run.model.cache_frozen_layers == "auto" else {"cache_frozen_layers": run.model.cache_frozen_layers}),
         **_apart(run.training.loss),
         **_apart(run.training.noise),
+        **_apart(run.model.vocabulary),
         "master format": bench.precision.master,
         **moved_by(run.training.optimizer),
     }

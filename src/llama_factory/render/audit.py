@@ -68,7 +68,8 @@ def audit_tokenizer(tokenizer: Tokenizer, *, cache: Path, trust_remote_code: boo
     if "reason" in theirs:
         return [Finding("render.tokenizer-not-compared", "note", str(file), {"reason": theirs["reason"]})]
     ours = [encoded.ids for encoded in tokenizer.rust.encode_batch(list(PROBES), add_special_tokens=False)]
-    differ = [at for at in range(len(PROBES)) if ours[at] != theirs["ids"][at]]
+    new = set(tokenizer.new.values())  # which the folder's own does not have
+    differ = [at for at in range(len(PROBES)) if ours[at] != theirs["ids"][at] and new.isdisjoint(ours[at])]
     if not differ:
         return []
     at = differ[0]

@@ -22,6 +22,7 @@ import numpy as np
 
 from llama_factory.errors import DataError, InputError, LlamaFactoryError, OurFault
 from llama_factory.records import FROM_TEMPLATE, Conversation, Finding, Message, Origin, Rendered, Text
+from llama_factory.render import growing
 from llama_factory.render.choose import Chosen, choose
 from llama_factory.render.examples import Drawn, contradicts, prompt
 from llama_factory.render.jinja import compile_template
@@ -154,13 +155,16 @@ class Renderer:
     def template_fingerprint(self) -> str:
         """Changes with the template's text and with the tokenizer: what an adapter remembers of its training."""
         names = json.dumps(dict(self.tokenizer.names), sort_keys=True)
-        parts = (self.template_text, names, self.tokenizer.rust.to_str())
+        parts = [self.template_text, names, self.tokenizer.rust.to_str()]
+        if self.tokenizer.texts:
+            parts.append(json.dumps(sorted(self.tokenizer.texts)))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def files(self) -> dict[str, bytes]:
         """The tokenizer's files and the template, as they are to lie beside the weights."""
         folder = self.tokenizer.folder
         found = {name: (folder / name).read_bytes() for name in TOKENIZER_FILES if (folder / name).is_file()}
+        found |= self.tokenizer.files
         found["chat_template.jinja"] = self.template_text.encode()
         if "tokenizer_config.json" in found:
             config = json.loads(found["tokenizer_config.json"])
@@ -246,31 +250,36 @@ def load_renderer(
     enable_thinking: bool | None = None,
     trust_remote_code: bool = False,
     fast: bool = True,
+    new: growing.Asked | None = None,
 ) -> Renderer:
     """The renderer of the model or adapter in `folder`, tried once on a small conversation.
 
-    fast: many rows may be encoded by a faster library, watched by `tokenizers`.
+    fast: many rows may be encoded by a faster library, watched by `tokenizers`. new: tokens that it shall get.
 
     Raises InputError: no tokenizer, an unknown or unfitting template, a template that cannot be followed.
     """
     tokenizer = open_tokenizer(folder, trust_remote_code=trust_remote_code, fast=fast)
     own = _own_template(folder, tokenizer)
+    said: list[Finding] = []
+    if new is not None:
+        tokenizer, said = growing.grown(tokenizer, new, growing.spoken(own, template))
     try:
         compile_template(own or "")
     except jinja2.TemplateError as error:
         raise InputError("render.broken-template", where=folder, reason=str(error)) from None
     chosen: Chosen = choose(own, template, default_system, tokenizer, allow_mismatch=allow_mismatch)
-    renderer = Renderer(
-        tokenizer, chosen.name, chosen.text, _end_ids(folder, tokenizer), chosen.said, enable_thinking=enable_thinking
-    )
+    ends, notices = _end_ids(folder, tokenizer), (*said, *chosen.said)
+    renderer = Renderer(tokenizer, chosen.name, chosen.text, ends, notices, enable_thinking=enable_thinking)
     try:
+        if tokenizer.new:
+            growing.require_apart(tokenizer, [renderer.template.write(_PROBE)])
         return _begins_like_its_prompts(renderer)
     except DataError as error:
         raise InputError("render.unusable-template", where=folder, reason=error.letter()) from None
 
 
-def renderer_for(run: Run, folder: Path) -> Renderer:
-    """`load_renderer` with what the run says about the template."""
+def renderer_for(run: Run, folder: Path, *, to_train: bool = False) -> Renderer:
+    """`load_renderer` with what the run says about the template; to train also with its new tokens."""
     return load_renderer(
         folder,
         template=run.data.template,
@@ -279,6 +288,7 @@ def renderer_for(run: Run, folder: Path) -> Renderer:
         enable_thinking=run.data.enable_thinking,
         trust_remote_code=run.model.trust_remote_code,
         fast=run.model.use_fast_tokenizer,
+        new=growing.asked_of(run) if to_train and run.model.vocabulary.names_tokens else None,
     )
 
 

@@ -16,7 +16,7 @@ import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,6 +36,9 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
     "tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt",
 )  # fmt: skip
+
+TEXT_TOKENS = "llama_factory_text_tokens"
+"""In tokenizer_config.json: special tokens that messages may spell, for they were asked for as tokens of texts."""
 
 
 class Encoded(NamedTuple):
@@ -66,12 +69,19 @@ class EncodedRows(NamedTuple):
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """One tokenizer, and the names of its special tokens. fast: None where only `tokenizers` is to encode."""
+    """One tokenizer, and the names of its special tokens. fast: None where only `tokenizers` is to encode.
+
+    texts: special tokens that messages may spell. new: tokens that were given to it (`growing`), with their ids.
+    files: of the tokenizer with them, in the place of those in the folder.
+    """
 
     folder: Path
     rust: RustTokenizer
     config: Mapping[str, Any]
     fast: FastEncoding | None = None
+    texts: frozenset[str] = frozenset()
+    new: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def encoder(self) -> str:
@@ -81,9 +91,9 @@ class Tokenizer:
 
     @cached_property
     def control(self) -> Mapping[str, int]:
-        """Text of every control token (`special: true`) and its id."""
-        added = self.rust.get_added_tokens_decoder()
-        return {token.content: id for id, token in added.items() if token.special}
+        """Text of every control token (`special: true`, but for those of texts) and its id."""
+        added = self.rust.get_added_tokens_decoder().items()
+        return {token.content: id for id, token in added if token.special and token.content not in self.texts}
 
     @cached_property
     def names(self) -> Mapping[str, str]:
@@ -200,7 +210,10 @@ class Tokenizer:
 
     @cached_property
     def _without_control(self) -> RustTokenizer:
-        blind = RustTokenizer.from_str(self.rust.to_str())
+        said = json.loads(self.rust.to_str())
+        for token in said["added_tokens"]:
+            token["special"] = token["special"] and token["content"] not in self.texts
+        blind = RustTokenizer.from_str(json.dumps(said) if self.texts else self.rust.to_str())
         blind.encode_special_tokens = True
         return blind
 
@@ -218,11 +231,20 @@ def open_tokenizer(folder: Path, *, trust_remote_code: bool = False, fast: bool 
             raise InputError("render.broken-tokenizer", where=rust_file, reason=str(error)) from None
     else:
         rust = _through_transformers(folder, trust_remote_code)
+    rust, config = made_ready(rust), _config(folder)
+    texts = config.get(TEXT_TOKENS)
+    return Tokenizer(
+        folder, rust, config, fast_encoding(rust) if fast else None, frozenset(texts if isinstance(texts, list) else ())
+    )
+
+
+def made_ready(rust: RustTokenizer) -> RustTokenizer:
+    """The same, to encode what is given and nothing else."""
     # Byte-level post-processors trim spaces out of the offsets; the ids do not depend on them.
     rust.post_processor = processors.ByteLevel(trim_offsets=False)
     rust.no_truncation()
     rust.no_padding()
-    return Tokenizer(folder, rust, _config(folder), fast_encoding(rust) if fast else None)
+    return rust
 
 
 def _through_transformers(folder: Path, trust_remote_code: bool) -> RustTokenizer:

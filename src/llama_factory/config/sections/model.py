@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from llama_factory.config.keys import ALL, Section, key
 from llama_factory.config.sections.quantization import QuantisedCheckpoint, Quantization
+from llama_factory.config.sections.vocabulary import Vocabulary
 from llama_factory.config.values import Choice, Flag, Names, Path, Text, Whole
 
 
@@ -164,4 +165,5 @@ class Model(Section):
     )
     quantization: Quantization = Quantization()
     quantised_checkpoint: QuantisedCheckpoint = QuantisedCheckpoint()
+    vocabulary: Vocabulary = Vocabulary()
     architecture: Architecture = Architecture()

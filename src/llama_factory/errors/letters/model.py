@@ -294,13 +294,6 @@ LETTERS: dict[str, Letter] = {
         zh="适配器类型为 {found};可以打开的类型:{known}。",
         zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
     ),
-    "model.adapter-with-tokens": Letter(
-        en="beside LoRA the adapter changes the embeddings of single tokens (trainable_token_indices), which is not "
-        "built here.",
-        en_cure="Merge it with the program that made it, and use the result as `model_name_or_path`.",
-        zh="该适配器除 LoRA 外还修改了个别词元的嵌入(trainable_token_indices),此处未实现。",
-        zh_cure="请用生成它的程序合并,并将结果作为 `model_name_or_path`。",
-    ),
     "model.adapter-newer": Letter(
         en="the adapter's configuration says things that this version of peft does not know: {found}.",
         en_cure="They are left out. If the answers are poor: `pip install -U peft`.",
@@ -438,9 +431,10 @@ LETTERS: dict[str, Letter] = {
     ),
     "model.token-unknown": Letter(
         en="the rows contain token {token}, but the model knows only {size} (0 to {size} - 1).",
-        en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again.",
+        en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again. Are its "
+        "tokens meant to be new to the model, set `resize_vocab: true`.",
         zh="数据中出现编号为 {token} 的词元，而模型只有 {size} 个（0 至 {size} - 1）。",
-        zh_cure="分词器与模型不匹配：请去掉 `tokenizer_name`，或重新下载模型。",
+        zh_cure="分词器与模型不匹配：请去掉 `tokenizer_name`，或重新下载模型。若这些词元对模型而言本是新的，请设置 `resize_vocab: true`。",
     ),
     "model.disk-short": Letter(
         en="about {needed} are needed ({kept} checkpoints of {one} and the result), {free} are free.",

@@ -40,12 +40,6 @@ FEATURES: dict[str, Letter] = {
         zh="transformers 以外的推理引擎",
         zh_cure="请删除该行，或写 `infer_backend: huggingface`。",
     ),
-    "config.planned-vocabulary": Letter(
-        en="new tokens and a resized vocabulary",
-        en_cure="Remove the line and train with the tokens that the model has.",
-        zh="新增词元与调整词表大小",
-        zh_cure="请删除该行，使用模型已有的词元训练。",
-    ),
     "config.planned-surgery": Letter(
         en="changing the model's structure before training",
         en_cure="Remove the line; the model is trained as it was published.",

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
 from llama_factory.model import expansion
 from llama_factory.model.methods.names import has_part, known_parts, layers
 from llama_factory.model.methods.start import Made, Start
+from llama_factory.records import Finding
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,7 +34,15 @@ def attach(model: nn.Module, method: Method, start: Start) -> Made:
     if wanted and expansion.already(start.base_folder) != wanted:
         expansion.expand(model, wanted)
     _choose(model, method, _layers_that_learn(model, method, wanted))
-    return Made(model, [])
+    return Made(model, _vocabulary(model) if start.new_ids else [])
+
+
+def _vocabulary(model: nn.Module) -> list[Finding]:
+    """Let the embedding and the head learn, in which new tokens have their rows."""
+    whole = cast(Any, model)
+    for module in (whole.get_input_embeddings(), whole.get_output_embeddings()):
+        module.weight.requires_grad_(True)
+    return [Finding("model.vocabulary-learns", "note", "add_tokens")]
 
 
 def _layers_that_learn(model: nn.Module, method: Method, blocks: int) -> Collection[int]:

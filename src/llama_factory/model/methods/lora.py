@@ -19,7 +19,7 @@ from llama_factory.errors import InputError
 from llama_factory.model.methods import loftq, pissa
 from llama_factory.model.methods.names import is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
-from llama_factory.model.methods.targets import matches_any, targets_of, whole_names
+from llama_factory.model.methods.targets import embedding_name, matches_any, targets_of, whole_names
 from llama_factory.model.quantised import guards
 from llama_factory.records import Finding
 
@@ -43,15 +43,20 @@ def attach(model: nn.Module, method: Method, start: Start) -> Made:
     import torch
     from peft import inject_adapter_in_model
 
-    from llama_factory.model import lora
+    from llama_factory.model import lora, upstream
 
     said = list[Finding]()
-    config = _config(model, method.lora, said)
+    config = _config(model, method.lora, said, start.new_ids)
     if start.fused:
         lora.use_fused(config, model)
     inject_adapter_in_model(config, cast(Any, model))
     generator = torch.Generator().manual_seed(start.seed)
     dtype = getattr(torch, start.compute_dtype)
+    for layer in upstream.token_rows(model):
+        upstream.compute_rows_apart(layer)
+        rows = layer.trainable_tokens_delta[TRAINED]
+        rows.data = rows.data.to(dtype=dtype)
+        rows.requires_grad_(True)
     for name, parameter in sorted(new_parameters(model)):
         values = _drawn(name, parameter, generator)
         parameter.data = (parameter if values is None else values).data.to(device=parameter.device, dtype=dtype)
@@ -85,8 +90,8 @@ def new_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, value) for name, value in own if f".{TRAINED}." in name or name.endswith(f".{TRAINED}"))
 
 
-def _config(model: nn.Module, settings: Lora, said: list[Finding]) -> LoraConfig:
-    """What peft is told. Raises whatever is wrong with the names."""
+def _config(model: nn.Module, settings: Lora, said: list[Finding], new_ids: tuple[int, ...] = ()) -> LoraConfig:
+    """What peft is told. Raises whatever is wrong with the names. new_ids: of tokens whose rows learn."""
     from peft import LoraConfig
 
     targets = targets_of(model, tuple(settings.lora_target), said, key="lora_target", embeddings=True)
@@ -107,10 +112,27 @@ def _config(model: nn.Module, settings: Lora, said: list[Finding]) -> LoraConfig
         lora_bias=learns_bias,
         target_modules=targets,
         modules_to_save=whole or None,
+        trainable_token_indices=_rows(model, targets, whole, new_ids) or None,
         ensure_weight_tying=tied,
         task_type="CAUSAL_LM",
         fan_in_fan_out=any(is_conv1d(module) for module in model.modules()),
     )
+
+
+def _rows(model: nn.Module, targets: list[str], whole: list[str], ids: tuple[int, ...]) -> dict[str, list[int]]:
+    """The rows that learn, by the name of their module: of the embedding, and of a head that is another weight.
+
+    None of a module that learns whole.
+    """
+    if not ids:
+        return {}
+    names = [embedding_name(model)] if is_tied(model) else [embedding_name(model), head_name(model)]
+    adapted = next((name for name in names if name is not None and matches_any(name, targets)), None)
+    if adapted is not None:
+        raise InputError("model.tokens-and-lora", where="lora_target", found=adapted)
+    if is_tied(model) and _ties(model, whole):
+        return {}
+    return {name: list(ids) for name in names if name is not None and name not in whole}
 
 
 def _ties(model: nn.Module, whole: list[str]) -> bool:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 class Start:
     """compute_dtype: torch's name of the format that new weights stand in. seed: what they are drawn from, alone.
 
-    fused: layers compute in one piece (`model/lora.py`). base_folder: where the model came from, if it did.
+    fused: layers compute in one piece (`model/lora.py`). base_folder: where the model came from, if it did. new_ids: of
+    tokens whose rows learn.
     """
 
     compute_dtype: str
     seed: int
     fused: bool = False
     base_folder: Path | None = None
+    new_ids: tuple[int, ...] = ()
 
     @property
     def base(self) -> Path:

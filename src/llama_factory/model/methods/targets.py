@@ -39,7 +39,7 @@ def targets_of(
         return linear if head is not None and head.rpartition(".")[2] in ends else ends
     if any(map(is_pattern, asked)):
         return _matching(asked, linear, head, key)
-    named = [head, _embedding_name(model)] if embeddings else [head]
+    named = [head, embedding_name(model)] if embeddings else [head]
     _known(model, asked, linear, [name for name in named if name is not None], key)
     return sorted(asked)
 
@@ -102,7 +102,7 @@ def _matching(asked: Sequence[str], linear: Sequence[str], head: str | None, key
     return found
 
 
-def _embedding_name(model: nn.Module) -> str | None:
+def embedding_name(model: nn.Module) -> str | None:
     embedding: nn.Module | None = cast(Any, model).get_input_embeddings()
     return next((name for name, module in model.named_modules() if module is embedding), None)
 
