@@ -18,7 +18,7 @@ SHOWN = 8
 
 
 def audit(stores: Sequence[TokenStore], ids: Mapping[str, int]) -> list[Finding]:
-    """A warning for those that no row holds, a note for those that are only ever read and never learned as an answer."""
+    """A warning for those that no row holds, a note for those that are only ever read and never answered with."""
     if not ids:
         return []
     id_N = np.array(list(ids.values()))
@@ -29,7 +29,9 @@ def audit(stores: Sequence[TokenStore], ids: Mapping[str, int]) -> list[Finding]
             _mark(part.ids_T[piece], part.weight_T[piece], id_N, read_N, learned_N)
     found = []
     for id, severe, missing_N in (("data.token-unused", True, ~read_N), ("data.token-only-read", False, ~learned_N)):
-        tokens = [token for token, missing, read in zip(ids, missing_N, read_N, strict=True) if missing and read != severe]
+        tokens = [
+            token for token, missing, read in zip(ids, missing_N, read_N, strict=True) if missing and read != severe
+        ]
         if tokens:
             values = {"count": len(tokens), "new": len(ids), "found": ", ".join(map(repr, tokens[:SHOWN]))}
             found.append(Finding(id, "warning" if severe else "note", "", values))

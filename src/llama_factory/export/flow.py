@@ -229,9 +229,7 @@ def _load(
     )
 
 
-def _base(
-    job: _Job, longer: window.Longer | None, grown: vocabulary.Growth | None
-) -> tuple[nn.Module, list[str]]:
+def _base(job: _Job, longer: window.Longer | None, grown: vocabulary.Growth | None) -> tuple[nn.Module, list[str]]:
     """What the adapters stand on: the base as published, or with weights rounded as in training; which these are."""
     if job.rounded is None:
         return _load(job, job.base, job.tell, longer, grown), []

@@ -1,9 +1,9 @@
 """Adapters melt into their base, and the result is written under the base's own names.
 
 In: a module in float32 with LoRA or OFT on it. Out: the same module without, W + scaling * B @ A (for DoRA, with each
-row brought to its length) or W R in the place of W, modules and rows that were trained whole in the place of the base's, and
-weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded once, when
-it is written; a weight that no adapter touched leaves with the very bits that it came with.
+row brought to its length) or W R in the place of W, modules and rows that were trained whole in the place of the
+base's, and weight files with the keys, the order and the dtypes of the base. The sum is taken in float32 and rounded
+once, when it is written; a weight that no adapter touched leaves with the very bits that it came with.
 """
 
 from __future__ import annotations

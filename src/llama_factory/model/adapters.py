@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, ProofError
-from llama_factory.model import fingerprint, upstream, vocabulary, weights
+from llama_factory.model import fingerprint, vocabulary, weights
 from llama_factory.model.load import brief
 from llama_factory.model.methods import METHODS, Start, pissa
 from llama_factory.model.methods.lora import TRAINED
@@ -299,7 +299,7 @@ def _inject(
     """Each adapter under a name of its own, with its values."""
     from peft import LoraConfig, OFTConfig, inject_adapter_in_model
 
-    from llama_factory.model import lora
+    from llama_factory.model import lora, upstream
     from llama_factory.model.methods import oft
 
     for name, folder, config in zip(names, folders, configs, strict=True):

@@ -219,7 +219,9 @@ def _all_in(words: Iterable[str], keys: Sequence[str]) -> bool:
     return all(any(f".{word}." in f".{key}." for key in keys) for word in words)
 
 
-def audit_disk(run: Run, folder: Path, output: Path, *, total_steps: int, steps_per_epoch: int, grown: Growth | None = None) -> list[Finding]:
+def audit_disk(
+    run: Run, folder: Path, output: Path, *, total_steps: int, steps_per_epoch: int, grown: Growth | None = None
+) -> list[Finding]:
     """Checkpoints that will be kept, and the result, against the free disk."""
     one, result = checkpoint_bytes(run, folder, grown)
     kept = checkpoints_kept(run, total_steps, steps_per_epoch)

@@ -141,7 +141,9 @@ def said(growth: Growth) -> Finding:
         "count": len(growth.ids), "found": growing.listed(list(growth.ids)), "own": growth.own, "rows": growth.rows,
         "padding": growth.rows - 1 - max(growth.ids.values()),
     }  # fmt: skip
-    return Finding("model.tokens-grown" if growth.rows > growth.own else "model.tokens-in-spare-rows", "note", "", values)
+    return Finding(
+        "model.tokens-grown" if growth.rows > growth.own else "model.tokens-in-spare-rows", "note", "", values
+    )
 
 
 # ---- the model

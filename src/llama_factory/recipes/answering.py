@@ -84,7 +84,12 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
     seen = limit if isinstance(limit, int) and limit > 0 else None
-    return Answerer(renderer, TransformersEngine(model, renderer.stop_ids, tokens=vocabulary.needed_by(renderer)), described.generation_config, seen)
+    return Answerer(
+        renderer,
+        TransformersEngine(model, renderer.stop_ids, tokens=vocabulary.needed_by(renderer)),
+        described.generation_config,
+        seen,
+    )
 
 
 def number_format(run: Run, folders: Folders, device: str) -> str:

@@ -78,7 +78,7 @@ def grown(tokenizer: Tokenizer, asked: Asked, template: str) -> tuple[Tokenizer,
         tokenizer,
         rust=made_ready(RustTokenizer.from_str(written)),
         texts=tokenizer.texts | frozenset(texts),
-        new={token: int(rust.token_to_id(token)) for token in new},
+        new={token: id for token in new if (id := rust.token_to_id(token)) is not None},
     )
     found = replace(
         found,

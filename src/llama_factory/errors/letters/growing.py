@@ -20,7 +20,8 @@ LETTERS: dict[str, Letter] = {
         "或去掉 `init_special_tokens`。",
     ),
     "config.descriptions-not-read": Letter(
-        en="`new_special_tokens_config` adds its tokens, but `init_special_tokens: noise_init` begins their rows without "
+        en="`new_special_tokens_config` adds its tokens, but `init_special_tokens: noise_init` begins their rows "
+        "without "
         "the descriptions.",
         en_cure="Remove `init_special_tokens`: a row then begins from its description.",
         zh="`new_special_tokens_config` 会加入其词元，但 `init_special_tokens: noise_init` 不使用描述作为起点。",
@@ -49,7 +50,8 @@ LETTERS: dict[str, Letter] = {
         en_cure="Remove one. To have both, train the new tokens first (`finetuning_type: lora` or `full`), export, and "
         "go on from the result.",
         zh="`{keys}` 与 `{other}` 不能同时使用。",
-        zh_cure="请删除其一。若两者都需要，请先训练新词元（`finetuning_type: lora` 或 `full`）并导出，再从结果继续训练。",
+        zh_cure="请删除其一。若两者都需要，请先训练新词元（`finetuning_type: lora` 或 `full`）并导出，"
+        "再从结果继续训练。",
     ),
     "render.token-known": Letter(
         en="the tokenizer has {found} already: not added again.",
@@ -58,13 +60,15 @@ LETTERS: dict[str, Letter] = {
         zh_cure="无需操作，其行从现有数值继续。",
     ),
     "render.token-takes-control": Letter(
-        en="the new token {token} overlaps with the control token {mark}: beside it, that one would not be seen any more.",
+        en="the new token {token} overlaps with the control token {mark}: beside it, that one would not be seen any "
+        "more.",
         en_cure="Choose a token that neither holds {mark} nor ends as it begins.",
         zh="新词元 {token} 与控制符 {mark} 重叠，两者相邻时后者将无法识别。",
         zh_cure="请选用既不包含 {mark}、结尾也不与其开头相同的词元。",
     ),
     "render.token-in-template": Letter(
-        en="the template itself writes {token}: as a new token it would change every row, and the model would read other "
+        en="the template itself writes {token}: as a new token it would change every row, and the model would read "
+        "other "
         "turns than it was made with.",
         en_cure="Choose a token that occurs in your texts alone, such as one in angle brackets.",
         zh="模板本身会写出 {token}；将其设为新词元会改变每一行，模型读到的轮次结构将与原来不同。",
@@ -80,18 +84,21 @@ LETTERS: dict[str, Letter] = {
         en="{count} new tokens ({found}): the vocabulary grows from {own} to {rows} rows, {padding} of which only fill "
         "up to a multiple of 64 and are never drawn.",
         en_cure="Nothing to do. The tokenizer with them is saved beside the weights.",
-        zh="{count} 个新词元（{found}）：词表由 {own} 行增至 {rows} 行，其中 {padding} 行仅用于凑足 64 的倍数，不会被生成。",
+        zh="{count} 个新词元（{found}）：词表由 {own} 行增至 {rows} 行，其中 {padding} 行仅用于凑足 64 的倍数，"
+        "不会被生成。",
         zh_cure="无需操作。含新词元的分词器会与权重一同保存。",
     ),
     "model.tokens-in-spare-rows": Letter(
         en="{count} new tokens ({found}) take spare rows of the {rows} that the model has ({own} before, {padding} "
         "left); each gets a new start.",
         en_cure="Nothing to do. The tokenizer with them is saved beside the weights.",
-        zh="{count} 个新词元（{found}）使用模型 {rows} 行中的空余行（原有 {own} 行，剩余 {padding} 行），并各自重新初始化。",
+        zh="{count} 个新词元（{found}）使用模型 {rows} 行中的空余行（原有 {own} 行，剩余 {padding} 行），"
+        "并各自重新初始化。",
         zh_cure="无需操作。含新词元的分词器会与权重一同保存。",
     ),
     "model.no-rows-for-tokens": Letter(
-        en="{count} new tokens need rows; the model has {rows} in all, {spare} of them spare, and `resize_vocab: false` "
+        en="{count} new tokens need rows; the model has {rows} in all, {spare} of them spare, and `resize_vocab: "
+        "false` "
         "forbids more.",
         en_cure="Write `resize_vocab: true`, or remove the line.",
         zh="{count} 个新词元需要新行；模型共有 {rows} 行，空余 {spare} 行，而 `resize_vocab: false` 不允许增加。",
@@ -110,7 +117,8 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请先导出该适配器，再在结果上训练新词元；或去掉这些词元。",
     ),
     "model.cannot-grow": Letter(
-        en="a model of the type {type} cannot get rows for new tokens: its embedding or its head is of another kind, or "
+        en="a model of the type {type} cannot get rows for new tokens: its embedding or its head is of another kind, "
+        "or "
         "not as large as its configuration says.",
         en_cure="Use words that the tokenizer has in the place of new tokens.",
         zh="{type} 类型的模型无法增加新词元的行：其嵌入层或输出头为其他形式，或大小与配置不符。",

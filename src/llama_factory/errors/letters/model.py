@@ -431,10 +431,12 @@ LETTERS: dict[str, Letter] = {
     ),
     "model.token-unknown": Letter(
         en="the rows contain token {token}, but the model knows only {size} (0 to {size} - 1).",
-        en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again. Are its "
+        en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again. "
+        "Are its "
         "tokens meant to be new to the model, set `resize_vocab: true`.",
         zh="数据中出现编号为 {token} 的词元，而模型只有 {size} 个（0 至 {size} - 1）。",
-        zh_cure="分词器与模型不匹配：请去掉 `tokenizer_name`，或重新下载模型。若这些词元对模型而言本是新的，请设置 `resize_vocab: true`。",
+        zh_cure="分词器与模型不匹配：请去掉 `tokenizer_name`，或重新下载模型。若这些词元对模型而言本是新的，请设置 "
+        "`resize_vocab: true`。",
     ),
     "model.disk-short": Letter(
         en="about {needed} are needed ({kept} checkpoints of {one} and the result), {free} are free.",

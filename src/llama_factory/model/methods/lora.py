@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError
 from llama_factory.model.methods import loftq, pissa
-from llama_factory.model.methods.names import is_conv1d, is_tied
+from llama_factory.model.methods.names import head_name, is_conv1d, is_tied
 from llama_factory.model.methods.start import Made, Start
 from llama_factory.model.methods.targets import embedding_name, matches_any, targets_of, whole_names
 from llama_factory.model.quantised import guards
