@@ -44,7 +44,7 @@ def test_a_name_is_enough_and_the_configuration_is_accepted(
     assert (code, err) == (0, "")
     found = object_of(out)
     assert found["model"]["parameters"] == 7_615_616_512
-    assert len(found["table"]) == 15
+    assert len(found["table"]) == 17
     assert found["assumed"] == ["planner.lengths-assumed"]
     assert set(found["each_of_several_gpus"]) == {"ddp", "zero1", "zero2", "zero3"}
     if found["choice"] is None:

@@ -24,7 +24,7 @@ def test_every_method_stands_at_every_width_that_it_has() -> None:
     table = every_way(SEVEN, BASE, Room(memory=1e12))
     assert len(table) == len(NAMES) == 5
     assert [len(line) for line in table] == [len(WIDTHS)] * 5
-    assert sum(one is not None for line in table for one in line) == 2 + 1 + 5 + 5 + 2
+    assert sum(one is not None for line in table for one in line) == 2 + 1 + 6 + 6 + 2
 
 
 def test_much_memory_takes_all_weights_some_takes_lora_little_takes_fewer_bits() -> None:

@@ -22,7 +22,7 @@ from llama_factory.planner.memory import (
     would_lay_out,
 )
 from llama_factory.planner.process import kernels
-from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
+from llama_factory.planner.setup import HALF, PROMPTS, SINGLE, Setup, running_layers, trained, with_blocks
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
 from llama_factory.planner.speed import (
@@ -229,3 +229,42 @@ def test_weights_in_fewer_bits_never_take_more(name: str, rank: int) -> None:
     shape = SHAPES[name]
     sizes = [memory(shape, Setup(rank=rank, bits=bits, number=HALF)).weights for bits in (2, 4, 8, 16)]
     assert sizes == sorted(sizes)
+
+
+def test_learned_prompts_by_hand(small: ModelShape) -> None:
+    setup = Setup(method=PROMPTS, lengths=(10, 6), before=3, beside=24, supervised=0.5)
+    assert (trained(small, setup), setup.tokens, setup.learned) == (24, 22, 8)
+    found = memory(small, setup)
+    assert found.weights == 2 * small.parameters + 4 * 24
+    assert (found.masters, found.gradients, found.optimiser) == (0, 4 * 24, 8 * 24)
+    assert found.activations == 3 * 2 * 22 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20)
+    assert found.logits == 50 * (8 * 4 + 5 * (4 + 2) + 13 * 2)  # all learned tokens, and the longest row's gradients
+    assert head_operations(small, setup) == 2 * 2 * 22 * 50 * 8
+
+
+def test_one_block_at_a_time_has_gradients_and_state_for_that_alone(small: ModelShape) -> None:
+    layer = small.layers[0].parameters
+    found = memory(small, Setup(method="full", active=layer, state=12.0))
+    whole = memory(small, Setup(method="full"))
+    assert (found.gradients, found.optimiser, found.masters) == (4 * layer, 12 * layer, whole.masters)
+    assert found.logits < whole.logits, "the head rests"
+
+
+def test_blocks_put_in_learn_and_lie_there(small: ModelShape) -> None:
+    six = replace(small, layers=(replace(small.layers[0], count=6),))
+    grown = with_blocks(six, 2)
+    layer = six.layers[0].parameters
+    assert grown.depth == 8
+    assert grown.parameters == six.parameters + 2 * layer
+    assert with_blocks(six, 0) == six
+    setup = Setup(method="freeze", blocks=2, lengths=(10,))
+    assert trained(grown, setup) == 2 * layer
+    assert running_layers(grown, setup) == 5, "from the first new one on"
+    assert kept(grown, setup) == 5 * kept(grown, replace(setup, blocks=0, layers=1))
+
+
+def test_parts_of_layers_and_a_second_copy_are_counted(small: ModelShape) -> None:
+    assert trained(small, Setup(method="freeze", modules=("mlp",))) == 2 * 3 * 8 * 20
+    assert trained(small, Setup(method="freeze", modules=("q_proj",), beside=7)) == 2 * 8 * 8 + 7
+    twice = memory(small, Setup(method="full", reference=True))
+    assert twice.weights - memory(small, Setup(method="full")).weights == 2 * small.parameters

@@ -140,3 +140,63 @@ def test_a_base_in_few_bits_is_counted_as_it_lies_there_or_as_it_is_asked_for(
         run = from_mapping(settings(tiny_model, rows, tmp_path / "out", **keys), "test")
         setup = foresight.setup_of(run, shape, (10,), 1.0, number=2, lying=lying)
         assert (setup.bits, setup.each) == (expected[0], pytest.approx(expected[1]))
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"finetuning_type": "prompt_tuning", "num_virtual_tokens": 7},
+        {"finetuning_type": "p_tuning"},
+        {"finetuning_type": "p_tuning", "encoder_reparameterization_type": "lstm", "encoder_hidden_size": 24},
+        {"finetuning_type": "prefix_tuning", "num_virtual_tokens": 5},
+        {"finetuning_type": "prefix_tuning", "prefix_projection": True, "encoder_hidden_size": 24},
+    ],
+)
+def test_learned_prompts_have_as_many_numbers_as_peft_gives_them(
+    keys: dict[str, object], tiny_model: Path, rows: Path, tmp_path: Path
+) -> None:
+    from llama_factory.model.methods import METHODS, Start
+    from llama_factory.planner.setup import trained
+    from llama_factory.planner.shape import read_shape
+
+    given = {key: value for key, value in settings(tiny_model, rows, tmp_path / "out", **keys).items()
+             if not key.startswith("lora")}  # fmt: skip
+    run = from_mapping(given, "test")
+    said = load.check_folder(tiny_model)
+    setup = foresight.setup_of(run, read_shape(said), (10,), 1.0, number=4)
+    base = load.load_for(run, tiny_model, dtype="float32", device="cpu").requires_grad_(False)
+    made = METHODS[run.method.finetuning_type].attach(base, run.method, Start("float32", 0, True, tiny_model)).module
+    assert trained(read_shape(said), setup) == sum(one.numel() for one in made.parameters() if one.requires_grad)
+    assert setup.before == (0 if "prefix" in str(keys["finetuning_type"]) else keys.get("num_virtual_tokens", 20))
+
+
+def test_new_blocks_are_planned_until_they_are_there(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
+    from llama_factory.recipes.setups import new_blocks
+
+    keys = {"finetuning_type": "freeze", "use_llama_pro": True, "llama_pro_blocks": 2}
+    given = {key: value for key, value in settings(tiny_model, rows, tmp_path / "out", **keys).items()
+             if not key.startswith("lora")}  # fmt: skip
+    assert new_blocks(from_mapping(given, "test"), tiny_model) == 2
+    there = from_mapping({**given, "llama_pro_blocks": None, "freeze_trainable_layers": 2}, "test")
+    assert new_blocks(there, tiny_model) == 0
+
+
+def test_badam_and_a_second_copy_are_planned(tiny_model: Path, rows: Path, tmp_path: Path) -> None:
+    from llama_factory.planner.known import KNOWN
+    from llama_factory.planner.shape import read_shape
+
+    shape = read_shape(KNOWN["smollm2-135m"].config)
+    plain = {key: value for key, value in settings(tiny_model, rows, tmp_path / "out").items()
+             if not key.startswith("lora")}  # fmt: skip
+
+    def setup(**keys: object):
+        run = from_mapping({**plain, "finetuning_type": "full", **keys}, "test")
+        return foresight.setup_of(run, shape, (10,), 1.0, number=2)
+
+    layer = shape.layers[0].parameters
+    blocks = setup(use_badam=True)
+    assert (blocks.active, blocks.state) == (layer, 12.0)
+    share = setup(use_badam=True, badam_mode="ratio", badam_update_ratio=0.25)
+    assert (share.active, share.state) == (30 * layer, 2.0)
+    assert setup(use_asft_loss=True).reference
+    assert not setup().reference

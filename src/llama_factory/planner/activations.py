@@ -14,7 +14,7 @@ keep more.
 
 from __future__ import annotations
 
-from llama_factory.planner.setup import SINGLE, Setup, running_layers
+from llama_factory.planner.setup import PROMPTS, SINGLE, Setup, running_layers
 from llama_factory.records import LayerShape, ModelShape
 
 BLOCK = 128
@@ -52,7 +52,12 @@ def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
 
 
 def kept_scores(shape: ModelShape, setup: Setup) -> int:
-    """Numbers of the softmax that a layer's attention keeps: of a document's first blocks, up to KEPT_KEYS keys."""
+    """Numbers of the softmax that a layer's attention keeps: of a document's first blocks, up to KEPT_KEYS keys.
+
+    Rows behind learned tokens go through torch's own attention, which keeps none.
+    """
+    if setup.method == PROMPTS:
+        return 0
     return shape.heads * sum(_triangle(min(length, KEPT_KEYS)) for length in setup.lengths)
 
 
@@ -97,14 +102,25 @@ def _ranks(layer: LayerShape, setup: Setup) -> int:
 
 def head_buffers(shape: ModelShape, setup: Setup) -> int:
     """Logits of one chunk in the working format and of some rows in fp32; a head that learns keeps its slopes too."""
+    if setup.method == PROMPTS:
+        return _all_logits(shape, setup)
     rows = min(CHUNK_ROWS, setup.learned)
     chunk = rows * shape.vocab * setup.number
     flat = 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
     slopes = setup.learned * shape.hidden * setup.number
-    if setup.method == "full":
+    if setup.learns_whole:
         whole = setup.learned * shape.vocab * setup.number
         slopes += min(whole, KEPT_BYTES)
     return chunk + flat + slopes
+
+
+def _all_logits(shape: ModelShape, setup: Setup) -> int:
+    """Behind learned tokens rows go through the model one by one, and their probabilities are kept in fp32; of the row
+    whose backward is made there are also the gradients of all its logits, and of the learned ones in both formats.
+    """
+    longest = max(setup.lengths)
+    row = setup.learned_of(longest) * (SINGLE + setup.number) + (longest + setup.before) * setup.number
+    return shape.vocab * (setup.learned * SINGLE + row)
 
 
 def passing(shape: ModelShape, setup: Setup) -> int:

@@ -22,7 +22,7 @@ RESERVE = 0.2
 FEW_ROWS = 5000
 """Below it all weights learn the rows by heart sooner than what is common to them. A judgement, not a measurement."""
 
-WIDTHS = (32, 16, 8, 4, 2)
+WIDTHS = (32, 16, 8, 4, 3, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ NAMES: Mapping[str, Mapping[str, object]] = {
 
 QUALITY: Sequence[tuple[str, int]] = (
     ("full", 32), ("full", 16), ("lora", 32), ("lora", 16), ("oft", 16), ("lora", 8), ("lora", 4), ("freeze", 16),
-    ("full, pure_bf16", 16), ("lora", 2),
+    ("full, pure_bf16", 16), ("lora", 3), ("lora", 2),
 )  # fmt: skip
 """From the best result to the least good one, where data and time allow it. Quantised to 4 bit, LoRA loses little
 (Dettmers et al. 2023, arXiv 2305.14314); two layers alone learn less; in bf16 without masters small updates are lost.
@@ -84,8 +84,18 @@ def way(shape: ModelShape, base: Setup, room: Room, name: str, bits: int) -> Way
     if (bits < 16 and method in ("full", "freeze")) or (bits != 16 and name == "full, pure_bf16"):
         return None
     number = SINGLE if bits == 32 else HALF
-    setup = replace(base, bits=bits, each=0.0, number=number, **NAMES[name])  # type: ignore[arg-type]
+    setup = replace(_plainly(base, method), bits=bits, each=0.0, number=number, **NAMES[name])  # type: ignore[arg-type]
     return of(shape, setup, room, name)
+
+
+def _plainly(base: Setup, method: str) -> Setup:
+    """Without what only the method that was asked for has: blocks at a time or put in, a second copy, its own parts."""
+    state = 2.0 * base.master if base.active else base.state
+    same = base.method == method
+    return replace(
+        base, method=method, state=state, active=0, before=0, blocks=0, reference=False,
+        beside=base.beside if same else 0, modules=base.modules if same else ("all",),
+    )  # fmt: skip
 
 
 def of(shape: ModelShape, setup: Setup, room: Room, name: str = "") -> Way:
@@ -97,7 +107,7 @@ def of(shape: ModelShape, setup: Setup, room: Room, name: str = "") -> Way:
 def hours(shape: ModelShape, setup: Setup, room: Room) -> float | None:
     if room.rates is None or not room.tokens:
         return None
-    steps = room.tokens / (setup.tokens * setup.micro_batches)
+    steps = room.tokens / (sum(setup.lengths) * setup.micro_batches)
     return steps * step_seconds(shape, setup, room.rates) / 3600
 
 
@@ -186,7 +196,8 @@ def _single(shape: ModelShape, start: Setup, room: Room, cutoff: int, quantises:
     """Changes by what they cost: a little time, more time, precision, what is learned, the ends of long rows."""
 
     def change(id: str, keys: Mapping[str, object], **other: object) -> Change:
-        setup = replace(start, **other)  # type: ignore[arg-type]
+        begun = _plainly(start, "lora") if id == "lora" else start
+        setup = replace(begun, **other)  # type: ignore[arg-type]
         return Change(id, keys, of(shape, setup, room))
 
     if len(start.lengths) > 1:
@@ -201,7 +212,7 @@ def _single(shape: ModelShape, start: Setup, room: Room, cutoff: int, quantises:
         yield change("half-format", {"bf16": True}, number=HALF, bits=16)
     if start.method in ("full", "freeze"):
         keys = {"finetuning_type": "lora", "lora_rank": start.rank}
-        yield change("lora", keys, method="lora", checkpointing=start.checkpointing)
+        yield change("lora", keys)
     if quantises and start.method in ("lora", "oft") and start.bits >= 16:
         yield change("four-bit", {"quantization_bit": 4}, bits=4, number=HALF)
     if max(start.lengths) >= cutoff // 2 > 0:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from llama_factory.config.bits import bytes_per_weight
 from llama_factory.planner.activations import head_buffers, kept, passing
-from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
+from llama_factory.planner.setup import HALF, PROMPTS, SINGLE, Setup, at_once, trained
 from llama_factory.records import ModelShape
 
 LAID_OUT_SHARE = 8
@@ -70,17 +70,17 @@ REMADE = 0.35
 
 def memory(shape: ModelShape, setup: Setup) -> Memory:
     """Of one process that holds the whole model; `sharding` divides it."""
-    learning = trained(shape, setup)
+    learning, now = trained(shape, setup), at_once(shape, setup)
     keeps, logits = kept(shape, setup), head_buffers(shape, setup)
     buffers = passing(shape, setup) + _whole_gradients(shape, setup)
-    own = setup.number == SINGLE or setup.master == HALF
+    own = setup.number == SINGLE or setup.master == HALF or setup.method == PROMPTS
     laid = laid_out(shape, setup)
     return Memory(
         weights=weights(shape, setup) - _set_aside(shape, laid),
         laid_out=laid,
         masters=0 if own else setup.master * learning,
-        gradients=setup.master * learning,
-        optimiser=round(setup.state * learning),
+        gradients=setup.master * now,
+        optimiser=round(setup.state * now),
         activations=keeps,
         logits=logits,
         buffers=buffers,
@@ -98,7 +98,7 @@ def _holes(shape: ModelShape, setup: Setup, passing: int) -> int:
     if setup.number == HALF:
         found += PLACES * widest(shape, setup)
         if setup.master == SINGLE:
-            found += REMADE * setup.master * trained(shape, setup)
+            found += REMADE * setup.master * at_once(shape, setup)
     return int(found)
 
 
@@ -108,8 +108,10 @@ def widest(shape: ModelShape, setup: Setup) -> int:
 
 
 def weights(shape: ModelShape, setup: Setup) -> int:
-    """The base, and beside it what is trained and is not part of it."""
-    beside = trained(shape, setup) * setup.number if setup.method not in ("full", "freeze") else 0
+    """The base, twice where a loss is measured from it, and beside it what is trained and is not part of it."""
+    format = SINGLE if setup.method == PROMPTS else setup.number
+    beside = trained(shape, setup) * format if setup.method not in ("full", "freeze") else 0
+    beside += shape.parameters * setup.number if setup.reference else 0
     if not setup.quantised:
         return shape.parameters * setup.number + beside
     inside = sum(layer.count * one.copies * one.inputs * one.outputs for layer in shape.layers for one in layer.linears)
@@ -139,4 +141,4 @@ def _set_aside(shape: ModelShape, laid: int) -> int:
 
 def _whole_gradients(shape: ModelShape, setup: Setup) -> int:
     """Gradients in the working format stand beside their sum until they are added: of the embedding and of the head."""
-    return 2 * shape.head * setup.number if setup.method == "full" else 0
+    return 2 * shape.head * setup.number if setup.learns_whole else 0

@@ -7,7 +7,7 @@ In: a `Setup`. Out: bytes that are added to a plan, and how many kernels a micro
 from __future__ import annotations
 
 from llama_factory.planner.activations import BLOCK
-from llama_factory.planner.setup import HALF, Setup
+from llama_factory.planner.setup import HALF, PROMPTS, Setup
 from llama_factory.records import ModelShape
 
 MB = 2**20
@@ -49,5 +49,7 @@ def kernels(shape: ModelShape, setup: Setup) -> int:
     if not setup.cpu or setup.number != HALF:
         return 0
     widths = {(one.inputs, one.outputs) for layer in shape.layers for one in layer.linears if one.used}
+    if setup.method == PROMPTS:  # rows go alone, there and back, through torch's own attention
+        return 2 * len(widths) * len(setup.lengths)
     each = LEARNING if setup.method in ("full", "freeze") else WITH_ADAPTER
     return each * len(widths) + ATTENDING * -(-max(setup.lengths) // BLOCK)

@@ -7,12 +7,12 @@ machine; `recipes.plan` fills it in from a run.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llama_factory.records import LayerShape, LinearShape, ModelShape
 
-METHODS = ("full", "freeze", "lora", "oft")
-"""Those that are understood here. A plan for any other is refused."""
+PROMPTS = "prompts"
+"""The method of all that learns tokens before every row: p_tuning, prompt_tuning, prefix_tuning."""
 
 HALF, SINGLE = 2, 4
 """Bytes of a number in bf16 and in fp32."""
@@ -22,13 +22,16 @@ HALF, SINGLE = 2, 4
 class Setup:
     """What decides memory and time, beside the model.
 
-    method: one of METHODS. bits: of the weights that stay as they are: 32 or 16 as they are computed with, less when
-    they are quantised; each: then bytes of one with its share of the scales, 0: as is usual for its bits. lengths:
-    tokens of each row of the largest micro-batch; supervised: the share of them that is learned; micro_batches: of one
-    step. number: bytes of a number that is computed with. master: bytes of a trained value; state: bytes of the
-    optimiser's state for each; beside: numbers that learn whole beside adapters. block: of `oft`, the width of a
-    rotation. layers: of `freeze`, from the top, or from the bottom if negative. fused: our layers take the place of the
-    library's. free: bytes of memory that may be taken, which decides whether frozen weights are laid out in the
+    method: full, freeze, lora, oft or PROMPTS. bits: of the weights that stay as they are: 32 or 16 as they are
+    computed with, less when they are quantised; each: then bytes of one with its share of the scales, 0: as is usual
+    for its bits. lengths: tokens of each row of the largest micro-batch; supervised: the share of them that is
+    learned; micro_batches: of one step. number: bytes of a number that is computed with. master: bytes of a trained
+    value; state: bytes of the optimiser's state for each that learns now; active: numbers that learn at a time, 0:
+    all (BAdam: one block). beside: numbers that learn whole beside adapters or layers, or before the rows; before:
+    tokens that stand before every row. block: of `oft`, the width of a rotation. layers: of `freeze`, from the top,
+    or from the bottom if negative; blocks: in place of them, so many that are evenly spread (LLaMA Pro); modules:
+    their parts that learn. reference: the base lies there once more, as it was. fused: our layers take the place of
+    the library's. free: bytes of memory that may be taken, which decides whether frozen weights are laid out in the
     processor's order.
     """
 
@@ -41,11 +44,16 @@ class Setup:
     number: int = HALF
     master: int = SINGLE
     state: float = 2 * SINGLE
+    active: int = 0
     beside: int = 0
+    before: int = 0
     rank: int = 8
     block: int = 32
     targets: tuple[str, ...] = ("all",)
     layers: int = 2
+    blocks: int = 0
+    modules: tuple[str, ...] = ("all",)
+    reference: bool = False
     checkpointing: bool = False
     fused: bool = True
     cpu: bool = True
@@ -53,12 +61,21 @@ class Setup:
 
     @property
     def tokens(self) -> int:
-        return sum(self.lengths)
+        """What the layers compute of a micro-batch."""
+        return sum(self.lengths) + self.before * len(self.lengths)
 
     @property
     def learned(self) -> int:
-        """Tokens of the micro-batch whose logits are computed."""
-        return min(self.tokens, max(1, round(self.tokens * self.supervised)))
+        """Tokens of the micro-batch that are learned, whose logits are computed."""
+        return self.learned_of(sum(self.lengths))
+
+    def learned_of(self, tokens: int) -> int:
+        return min(tokens, max(1, round(tokens * self.supervised)))
+
+    @property
+    def learns_whole(self) -> bool:
+        """The head and the embedding too."""
+        return self.method == "full" and not self.active
 
     @property
     def quantised(self) -> bool:
@@ -70,17 +87,45 @@ def trained(shape: ModelShape, setup: Setup) -> int:
     if setup.method == "full":
         return shape.parameters
     if setup.method == "freeze":
-        return setup.beside + sum(layer.parameters for layer in chosen_layers(shape, setup.layers))
+        return setup.beside + sum(_chosen_numbers(layer, setup.modules) for layer in chosen_layers(shape, setup))
+    if setup.method == PROMPTS:
+        return setup.beside
     found = adapted(shape, setup.targets)
     if setup.method == "oft":  # of a rotation of b numbers, the b (b - 1) / 2 of a skew-symmetric matrix
         return sum(one.inputs // setup.block * (setup.block * (setup.block - 1) // 2) for one in found)
     return setup.beside + setup.rank * sum(one.inputs + one.outputs for one in found)
 
 
-def chosen_layers(shape: ModelShape, number: int) -> list[LayerShape]:
-    """The last layers, or with a negative number the first ones, each by itself."""
+def at_once(shape: ModelShape, setup: Setup) -> int:
+    """How many numbers have a gradient and a state of the optimiser at a time."""
+    return setup.active or trained(shape, setup)
+
+
+def chosen_layers(shape: ModelShape, setup: Setup) -> list[LayerShape]:
+    """Of `freeze`: the last layers, the first ones, or the last of each group, each by itself."""
     single = [layer for layer in shape.layers for _ in range(layer.count)]
-    return single[-number:] if number > 0 else single[:-number]
+    if setup.blocks:
+        group = max(1, len(single) // setup.blocks)
+        return single[group - 1 :: group]
+    return single[-setup.layers :] if setup.layers > 0 else single[: -setup.layers]
+
+
+def _chosen_numbers(layer: LayerShape, modules: tuple[str, ...]) -> int:
+    if "all" in modules:
+        return layer.parameters
+    return sum(
+        one.copies * (one.inputs * one.outputs + one.outputs * one.bias)
+        for one in layer.linears
+        if not set(one.name.split(".")).isdisjoint(modules)
+    )
+
+
+def with_blocks(shape: ModelShape, blocks: int) -> ModelShape:
+    """The model once so many copies of blocks are among its own, one behind each group (`model/expansion.py`)."""
+    single = [layer for layer in shape.layers for _ in range(layer.count)]
+    group = max(1, len(single) // blocks) if blocks else len(single) + 1
+    found = (replace(layer, count=2 if at % group == 0 else 1) for at, layer in enumerate(single, start=1))
+    return replace(shape, layers=tuple(found)) if blocks else shape
 
 
 def adapted(shape: ModelShape, targets: tuple[str, ...]) -> Iterator[LinearShape]:
@@ -106,6 +151,8 @@ def _named(name: str, targets: tuple[str, ...]) -> bool:
 
 def running_layers(shape: ModelShape, setup: Setup) -> int:
     """How many layers keep something for the backward: all above the lowest one that learns."""
-    if setup.method != "freeze" or setup.layers < 0 or setup.beside:
+    if setup.method != "freeze" or (setup.layers < 0 and not setup.blocks) or setup.beside:
         return shape.depth
+    if setup.blocks:
+        return shape.depth - shape.depth // setup.blocks + 1
     return min(setup.layers, shape.depth)

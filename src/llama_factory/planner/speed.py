@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from llama_factory.planner.activations import computed_scores, kept
 from llama_factory.planner.process import kernels
-from llama_factory.planner.setup import SINGLE, Setup, adapted, chosen_layers, running_layers, trained
+from llama_factory.planner.setup import PROMPTS, SINGLE, Setup, adapted, at_once, chosen_layers, running_layers, trained
 from llama_factory.records import ModelShape
 
 PASSES = 14.0
@@ -109,8 +109,9 @@ def operations(shape: ModelShape, setup: Setup) -> float:
     backward = through * running / depth
     if setup.method in ("full", "freeze"):
         learning = shape.active if setup.method == "full" else _products_of(shape, setup)
-        backward += 2.0 * tokens * learning
-    else:
+        share = setup.active / trained(shape, setup) if setup.active else 1.0
+        backward += 2.0 * tokens * learning * share
+    elif setup.method != PROMPTS:
         beside = setup.rank * sum(one.inputs + one.outputs for one in adapted(shape, setup.targets))
         forward += 2.0 * tokens * beside * (2 if setup.checkpointing else 1)
         backward += 4.0 * tokens * beside
@@ -119,11 +120,12 @@ def operations(shape: ModelShape, setup: Setup) -> float:
 
 def head_operations(shape: ModelShape, setup: Setup) -> float:
     """The same of the head."""
-    return 2.0 * setup.learned * shape.head * (3 if setup.method == "full" else 2)
+    rows = setup.tokens if setup.method == PROMPTS else setup.learned
+    return 2.0 * rows * shape.head * (3 if setup.learns_whole else 2)
 
 
 def _products_of(shape: ModelShape, setup: Setup) -> int:
-    layers = chosen_layers(shape, setup.layers)
+    layers = chosen_layers(shape, setup)
     return sum(one.inputs * one.outputs * one.used for layer in layers for one in layer.linears)
 
 
@@ -166,7 +168,7 @@ class Work:
 def work(shape: ModelShape, setup: Setup) -> Work:
     """All micro-batches of a step, alike, and the update."""
     many = setup.micro_batches
-    update = (UPDATE_BYTES + COLLECT_BYTES * many) * trained(shape, setup) * (setup.master / SINGLE)
+    update = (UPDATE_BYTES + COLLECT_BYTES * many) * at_once(shape, setup) * (setup.master / SINGLE)
     return Work(
         operations=many * operations(shape, setup),
         head=many * head_operations(shape, setup),

@@ -16,21 +16,18 @@ import numpy as np
 
 from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
-from llama_factory.config.bits import bytes_per_weight
-from llama_factory.config.optimizers import state_bytes
 from llama_factory.errors import InputError, Language, MachineError
 from llama_factory.model import load
 from llama_factory.model.quantised import checkpoints
-from llama_factory.model.quantised.asked import asked_by
-from llama_factory.model.quantised.checkpoints import Form
 from llama_factory.model.vocabulary import Growth
 from llama_factory.planner import choice
 from llama_factory.planner.choice import Room, Way
 from llama_factory.planner.memory import Memory
-from llama_factory.planner.setup import HALF, METHODS, SINGLE, Setup
+from llama_factory.planner.setup import HALF, SINGLE, Setup, with_blocks
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.speed import Rates, step_seconds
 from llama_factory.recipes.outcome import Say, tell
+from llama_factory.recipes.setups import new_blocks, setup_of
 from llama_factory.recipes.sources import largest, source_of
 from llama_factory.records import Batch, Finding, Foreseen, ModelShape
 
@@ -106,7 +103,8 @@ def largest_way(
 ) -> tuple[ModelShape, Way]:
     """The shape of the model, and the memory of the run at its largest micro-batch."""
     said, free = load.check_folder(base), machine.free_memory()
-    shape, number = read_shape(said, str(base)), SINGLE if compute == "float32" else HALF
+    shape = with_blocks(read_shape(said, str(base)), new_blocks(run, base))
+    number = SINGLE if compute == "float32" else HALF
     if grown is not None:
         shape = replace(shape, vocab=grown.rows)
     (batch,) = largest(run, source).batches
@@ -158,90 +156,6 @@ def _of_batch(batch: Batch) -> tuple[tuple[int, ...], float]:
     common = shortest - 1 if alike_T.all() else int(alike_T.argmin())
     first, *others = lengths
     return (first, *(length - common for length in others)), float((batch.weight_T != 0).mean())
-
-
-def setup_of(
-    run: Run,
-    shape: ModelShape,
-    lengths: tuple[int, ...],
-    supervised: float,
-    *,
-    number: int,
-    cpu: bool = True,
-    free: int = 0,
-    lying: Form | None = None,
-) -> Setup:
-    """The run, as the planner's formulas take it. Raises InputError for a method that they do not know.
-
-    lying: the form in which the base's own files hold its layers, where that is in few bits.
-    """
-    method, training = run.method, run.training
-    unknown = "use_badam" if training.optimizer.badam.use_badam else method.finetuning_type
-    if unknown not in METHODS:
-        raise InputError("planner.method-unknown", found=unknown, known=", ".join(METHODS))
-    bits, each = _quantised(run, lying, number) or (8 * number, 0.0)
-    master = HALF if training.pure_bf16 else SINGLE
-    rows = data.rows_per_step(run)
-    return Setup(
-        method=method.finetuning_type,
-        bits=bits,
-        each=each,
-        lengths=lengths,
-        supervised=supervised,
-        micro_batches=max(1, round(rows / len(lengths))),
-        number=number,
-        master=master,
-        state=_state(run, shape) * master / SINGLE,
-        beside=_beside(run, shape),
-        rank=method.lora.lora_rank,
-        targets=tuple(method.lora.lora_target),
-        block=method.oft.oft_block_size,
-        layers=method.freeze.freeze_trainable_layers,
-        checkpointing=training.gradient_checkpointing,
-        fused=run.model.fused_layers and not (method.lora.lora_dropout or method.lora.use_dora),
-        cpu=cpu,
-        free=free,
-    )
-
-
-def _state(run: Run, shape: ModelShape) -> float:
-    """Bytes that the optimiser keeps for a trained number, on average over what is trained."""
-    optimizer, lora = run.training.optimizer, run.method.lora
-    sizes: list[tuple[int, int]] = []
-    for layer in shape.layers:
-        for one in layer.linears:
-            whole = (one.outputs, one.inputs)
-            halves = [(lora.lora_rank, one.inputs), (one.outputs, lora.lora_rank)]
-            sizes += halves if run.method.finetuning_type == "lora" else [whole]
-    kept = sum(state_bytes(optimizer.kind, size, rank=optimizer.rank) for size in sizes)
-    return kept / sum(rows * columns for rows, columns in sizes)
-
-
-def _beside(run: Run, shape: ModelShape) -> int:
-    """Numbers of modules that learn whole beside adapters: an embedding and the head, which are one if tied."""
-    lora = run.method.lora
-    if run.method.finetuning_type != "lora":
-        return 0
-    heads = {name for name in lora.additional_target if name.endswith(("lm_head", "embed_out"))}
-    embeddings = {name for name in lora.additional_target if name.endswith(("embed_tokens", "wte"))}
-    count = bool(heads or embeddings) if shape.tied else bool(heads) + bool(embeddings)
-    return count * shape.head
-
-
-def _quantised(run: Run, lying: Form | None, number: int) -> tuple[int, float] | None:
-    """Bits of the frozen weights in the layers, and bytes of one with its share of the scales. None: as computed with.
-
-    GPTQ and AWQ have a scale in 16 bits, and an offset as narrow as the weights, for each group.
-    """
-    asked = asked_by(run)
-    if asked is not None:
-        return asked.bits, bytes_per_weight(asked.bits, asked.method, double=asked.double, scale_bytes=number)
-    if lying is None:
-        return None
-    if lying.method == "bitsandbytes":
-        return lying.bits, bytes_per_weight(lying.bits, lying.method)
-    group = max(0, lying.group_size or 0)
-    return lying.bits, lying.bits / 8 + ((HALF + lying.bits / 8) / group if group else 0.0)
 
 
 LARGEST = 2**32

@@ -20,11 +20,12 @@ from llama_factory.model.quantised import checkpoints
 from llama_factory.planner import choice, known
 from llama_factory.planner.choice import Changes, Room, Way
 from llama_factory.planner.process import process
-from llama_factory.planner.setup import HALF, SINGLE, Setup, trained
+from llama_factory.planner.setup import HALF, PROMPTS, SINGLE, Setup, trained, with_blocks
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
 from llama_factory.planner.speed import of_card
-from llama_factory.recipes.foresight import rates_here, setup_of
+from llama_factory.recipes.foresight import rates_here
+from llama_factory.recipes.setups import new_blocks, setup_of
 from llama_factory.records import Finding, ModelShape
 
 if TYPE_CHECKING:
@@ -120,14 +121,16 @@ def _plan(
     table = choice.every_way(shape, base, room)
     runnable = _runnable(run)
     found = choice.choose(shape, [one for line in table for one in line if one], room, runnable)
-    now = choice.of(shape, base, room) if current else None
+    mine = with_blocks(shape, new_blocks(run, Path(name)) if current else 0)
+    now = choice.of(mine, base, room, run.method.finetuning_type) if current else None
     start = now.setup if now else replace(base, method="lora", bits=16, number=HALF)
     changes = Changes()
     if not (now.fits(room) if now else found):
         quantises = ("lora", 4) in runnable
-        changes = choice.changes(shape, start, room, cutoff=run.data.cutoff_len, quantises=quantises)
+        changes = choice.changes(mine, start, room, cutoff=run.data.cutoff_len, quantises=quantises)
     hopeless = changes.together and not (changes.each and changes.each[-1].way.fits(room))
     picked = now if now and now.fits(room) and now.in_time(room) else found
+    setup, its = (start, mine) if picked is None else (picked.setup, mine if picked is now else shape)
     return Plan(
         model=name,
         shape=shape,
@@ -139,9 +142,9 @@ def _plan(
         table=table,
         chosen=found,
         changes=changes,
-        batches=_batches(shape, picked.setup if picked else start, room, run),
-        divided=_divided(shape, picked.setup if picked else start, asked.gpus),
-        disk=_disk(shape, picked.setup if picked else start),
+        batches=_batches(its, setup, room, run),
+        divided=_divided(its, setup, asked.gpus),
+        disk=_disk(its, setup),
         yaml="" if hopeless else _yaml(run, hub, now, picked, changes),
         smaller=_smaller(start, room) if hopeless else "",
         assumed=rows.said,
@@ -150,7 +153,10 @@ def _plan(
 
 def _smaller(start: Setup, room: Room) -> str:
     """The largest of the well-known models of which LoRA fits, one row at a time and with checkpointing."""
-    setup = replace(start, method="lora", lengths=(max(start.lengths),), checkpointing=True)
+    setup = replace(
+        start, method="lora", beside=0, active=0, before=0, blocks=0, reference=False,
+        lengths=(max(start.lengths),), checkpointing=True,
+    )  # fmt: skip
     for one in sorted(known.KNOWN.values(), key=lambda one: -one.billions):
         if choice.of(read_shape(one.config), setup, room).fits(room):
             return one.hub
@@ -291,7 +297,7 @@ def _divided(shape: ModelShape, setup: Setup, gpus: int) -> dict[str, int]:
 def _disk(shape: ModelShape, setup: Setup) -> tuple[int, int]:
     """The base's files in bf16, and a checkpoint: the result, masters and both moments in fp32."""
     learning = trained(shape, setup)
-    result = SINGLE * learning if setup.method in ("lora", "oft") else HALF * shape.parameters
+    result = SINGLE * learning if setup.method in ("lora", "oft", PROMPTS) else HALF * shape.parameters
     return HALF * shape.parameters, result + 3 * SINGLE * learning
 
 

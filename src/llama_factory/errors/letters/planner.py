@@ -29,12 +29,6 @@ LETTERS: dict[str, Letter] = {
         zh="没有此名称的文件夹，也不是知名模型{nearest}，且无法从模型站点取得 config.json。",
         zh_cure="请指定含 config.json 的文件夹（不需要权重），或以下之一：{known}。",
     ),
-    "planner.method-unknown": Letter(
-        en="no memory plan for `{found}`; known are {known}.",
-        en_cure="`check --step` measures one real step of any method.",
-        zh="无法为 `{found}` 规划内存；已支持 {known}。",
-        zh_cure="`check --step` 可对任何方法实测一步。",
-    ),
     "planner.card-unknown": Letter(
         en="expected the name of a GPU, found `{found}`{nearest}.",
         en_cure="Known are {known}. Without --gpu, --memory alone is enough, and no time is told.",
