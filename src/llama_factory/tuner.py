@@ -155,8 +155,11 @@ def _trained(run: Run, folder: Path) -> dict[str, Any]:
     keys = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
     if "seed" in run.given:
         keys["seed"] = run.training.seed
-    place = str(folder.absolute())
-    return keys | {"adapter_name_or_path" if run.method.adapts else "model_name_or_path": place}
+    place, given = str(folder.absolute()), run.model.adapter_name_or_path
+    if not run.method.adapts:
+        return keys | {"model_name_or_path": place}
+    beneath = given[:-1] if run.trains_further else given
+    return keys | {"adapter_name_or_path": [*beneath, place]}
 
 
 def _dated(model: str) -> str:

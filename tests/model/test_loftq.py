@@ -42,13 +42,32 @@ def noted(folder: Path, **said: Any) -> Path:
 
 
 def test_it_is_taken_on_a_base_quantised_as_in_training_alone(begun: Path) -> None:
-    assert rounded_base([begun]) == Rounded(begun, FOUR, "bfloat16")
+    assert rounded_base([begun]) == Rounded(begun, FOUR, "bfloat16", {})
     require_base([begun], FOUR)
     for here in (None, EIGHT, replace(FOUR, double=False), replace(FOUR, kind="fp4"), Asked(4, "hqq")):
         with pytest.raises(InputError) as caught:
             require_base([begun], here)
         assert caught.value.id == "model.loftq-other-base"
         assert "`quantization_bit: 4`, `quantization_method: bitsandbytes`" in caught.value.values["keys"]
+
+
+def test_it_is_opened_on_weights_that_are_rounded_as_far_as_in_training_alone(tiny_model: Path, begun: Path) -> None:
+    name = "model.layers.0.self_attn.q_proj"
+    noted(begun, quantised_off={name: 0.1})
+
+    def opened(share: float) -> adapters.Attached:
+        model = load.load(tiny_model, dtype="float32")
+        weight = model.get_submodule(name).weight
+        with torch.no_grad():
+            weight.mul_(1 + share)
+        return adapters.open(model, begun, tiny_model)
+
+    assert opened(0.1001).module is not None
+    for share in (0.0, 0.05, 0.11):
+        with pytest.raises(InputError) as caught:
+            opened(share)
+        assert caught.value.id == "model.loftq-rounded-otherwise"
+        assert caught.value.values["trained"] == "10"
 
 
 def test_adapters_that_began_as_nothing_are_taken_anywhere(tiny_model: Path, tmp_path: Path) -> None:
@@ -82,7 +101,7 @@ def test_what_is_trained_further_stays_what_it_was(tiny_model: Path, tmp_path: P
         opened.module, shaken(opened.module), run, again, base_folder=tiny_model, template_text="t",
         template_fingerprint="f", continued=begun,
     )  # fmt: skip
-    assert rounded_base([again]) == Rounded(again, FOUR, "float32")
+    assert rounded_base([again]) == Rounded(again, FOUR, "float32", {})
 
 
 @pytest.mark.parametrize(("loftq_init", "wrong"), [(True, False), (False, True)])

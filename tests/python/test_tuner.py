@@ -14,8 +14,10 @@ import pytest
 import yaml
 
 from llama_factory import LLaMATuner
+from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, LlamaFactoryError
 from llama_factory.recipes.answering import Answerer
+from llama_factory.tuner import _trained
 
 pytestmark = pytest.mark.slow
 QUICK = {"max_steps": 80, "learning_rate": 5e-3, "per_device_train_batch_size": 4, "save_strategy": "no"}
@@ -44,6 +46,16 @@ def resolved(folder: Path) -> dict[str, Any]:
     found = yaml.safe_load((folder / "resolved_config.yaml").read_text(encoding="utf-8"))
     assert isinstance(found, dict)
     return found
+
+
+def test_what_is_asked_after_training_has_the_adapters_beneath_the_new_one(tmp_path: Path) -> None:
+    for given, expected in (
+        ({}, ["out"]),
+        ({"adapter_name_or_path": ["a", "b"]}, ["a", "out"]),
+        ({"adapter_name_or_path": ["a", "b"], "create_new_adapter": True}, ["a", "b", "out"]),
+    ):
+        found = _trained(from_mapping({"model_name_or_path": "m", **given}, "here"), tmp_path / "out")
+        assert found["adapter_name_or_path"] == [*expected[:-1], str(tmp_path / "out")]
 
 
 def test_a_script_that_was_started_several_times_at_once_does_not_train_the_same_rows_in_each(

@@ -162,6 +162,8 @@ def test_what_is_trained_is_the_same_in_plain_peft_and_in_what_is_exported(
     done = trained(model=shallow, bf16=False, lora_rank=4, loftq_init=True, **keys)
     note = json.loads((done.folder / "llama_factory.json").read_text(encoding="utf-8"))["method"]
     assert (note["loftq_init"], note["quantised_from"]) == (True, "float32")
+    (off,) = note["quantised_off"].values()
+    assert off == pytest.approx({4: 0.1, 2: 0.45}[keys["quantization_bit"]], rel=0.1)
     assert json.loads((done.folder / "adapter_config.json").read_text())["init_lora_weights"] is True
 
     method = "bitsandbytes" if keys["quantization_bit"] == 4 else "hqq"

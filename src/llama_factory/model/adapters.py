@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, cast
 from llama_factory.errors import InputError, ProofError
 from llama_factory.model import fingerprint, vocabulary, weights
 from llama_factory.model.load import brief
-from llama_factory.model.methods import METHODS, Start, pissa
+from llama_factory.model.methods import METHODS, Start, loftq, pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.quantised import layers
 from llama_factory.model.quantised.asked import asked_by
@@ -109,6 +109,7 @@ def open(
     configs = _checked(listed, base_folder, said)
     for folder, config in zip(listed, configs, strict=True):
         _have_rows(model, folder, config)
+    loftq.compare(model, listed, base_folder)
     if len(configs) == 1 and configs[0].is_prompt_learning:
         return _counted(_prompted(model, listed[0], configs[0], trainable), "adapter", said)
     names = [*(f"adapter_{number}" for number in range(1, len(listed))), TRAINED] if listed else []
@@ -123,6 +124,7 @@ def open_beneath(
     """Put finished adapters beside a new one that `attach` made: they stay as they are and add up with it."""
     said = list[Finding]()
     configs = _checked(folders, base_folder, said, beside=1)
+    loftq.compare(attached.module, folders, base_folder)
     names = [f"adapter_{number}" for number in range(1, len(folders) + 1)]
     _inject(attached.module, folders, configs, names, fused)
     _activate(attached.module, [*names, TRAINED], learns=True)

@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import ProofError
 from llama_factory.model import adapters, expansion, fingerprint, going_on, spelling, vocabulary, weights, window
-from llama_factory.model.methods import pissa
+from llama_factory.model.methods import loftq, pissa
 from llama_factory.model.methods.lora import TRAINED
 from llama_factory.model.methods.names import layers
-from llama_factory.model.quantised.asked import COMPUTED_IN, loftq_in
+from llama_factory.model.quantised.asked import loftq_in
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -71,7 +71,7 @@ def trained_files(
     if continued is not None:
         method |= going_on.kept(_plain(cast(Any, module).peft_config[TRAINED].to_dict()), continued)
     if loftq_in(method):
-        method[COMPUTED_IN] = _torch_name(cast(Any, module).get_input_embeddings().weight)
+        method |= loftq.note(module, base_folder)
     born = fingerprint.Birth(
         base=run.model.model_name_or_path or "",
         base_weights=fingerprint.weights(base_folder),

@@ -61,6 +61,13 @@ LETTERS: dict[str, Letter] = {
         zh="该适配器以 LoftQ 方式从 {trained} 的基座开始，只适用于该基座；此处的基座为 {here}。",
         zh_cure="请写 {keys}。`export` 会将其合并到这样的权重上，供不支持量化的程序使用。",
     ),
+    "model.loftq-rounded-otherwise": Letter(
+        en="the adapter began with LoftQ on weights that rounding took {trained} % off, and here it is {here} %: these "
+        "are other weights.",
+        en_cure="Quantise as in training: the same release of the package, and `infer_dtype: {dtype}`.",
+        zh="该适配器以 LoftQ 方式从量化误差为 {trained} % 的权重开始，而此处误差为 {here} %：二者不是同样的权重。",
+        zh_cure="请以与训练时相同的方式量化：使用相同版本的软件包，并设置 `infer_dtype: {dtype}`。",
+    ),
     "model.loftq-twice": Letter(
         en="{count} of the adapters began with LoftQ: each makes up for the same rounding, together they overdo it.",
         en_cure="Give one of them, and others that were trained on top of it.",

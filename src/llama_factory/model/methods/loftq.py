@@ -13,14 +13,15 @@ compares the note beside it (`quantised.asked`), and `export` merges it onto the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.errors import InputError, ProofError
 from llama_factory.model import weights
 from llama_factory.model.methods.directions import strongest
 from llama_factory.model.quantised import plain
+from llama_factory.model.quantised.asked import COMPUTED_IN, OFF, rounded_base
 from llama_factory.model.quantised.layers import is_quantised
 from llama_factory.model.weights import Entry
 from llama_factory.records import Finding
@@ -32,6 +33,8 @@ ROUNDS = 8
 """Of the fast decomposition. What rounding loses has no few strong directions, and more rounds find little more."""
 NOTHING = 1e-6
 """Of a weight's length: what is shorter is noise of float32, and no direction to begin from."""
+ALIKE = 0.02
+"""Two ways of rounding differ by more than this; the same one on another device, or in another format, by less."""
 
 
 def begin(model: nn.Module, folder: Path, generator: Generator, trained: str) -> Finding:
@@ -51,6 +54,41 @@ def begin(model: nn.Module, folder: Path, generator: Generator, trained: str) ->
     own, before, after = squares.sqrt().tolist()
     values = {"layers": len(found), "before": f"{100 * before / own:.2f}", "after": f"{100 * after / own:.2f}"}
     return Finding("model.loftq-begun", "note", "loftq_init", values)
+
+
+def note(module: nn.Module, folder: Path) -> dict[str, Any]:
+    """What is kept beside the result of the base that it stands on: its number format, and how far rounding took one
+    weight, as a share of that weight's length, which tells one way to quantise from another.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    embedding = cast(Any, module).get_input_embeddings().weight
+    adapted = ((name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer))
+    names = [name for name, layer in adapted if is_quantised(layer.get_base_layer())]
+    off = {name: _off(module, name, folder) for name in names[:1]}
+    return {COMPUTED_IN: str(embedding.dtype).removeprefix("torch."), OFF: off}
+
+
+def compare(module: nn.Module, folders: Sequence[Path], base_folder: Path) -> None:
+    """Refuse adapters that began with LoftQ on weights that are rounded in another way, or not at all."""
+    rounded = rounded_base(folders)
+    for name, off in {} if rounded is None else rounded.off.items():
+        here = _off(module, name, base_folder)
+        if rounded is not None and abs(here - off) > ALIKE * off:
+            values = {"trained": f"{100 * off:.3g}", "here": f"{100 * here:.3g}", "dtype": rounded.dtype}
+            raise InputError("model.loftq-rounded-otherwise", where=rounded.folder, **values)
+
+
+def _off(module: nn.Module, name: str, folder: Path) -> float:
+    """How far this layer's weight is from that of the files, as a share of its length."""
+    import torch
+
+    layer: Any = module.get_submodule(name)
+    layer = layer.get_base_layer() if hasattr(layer, "get_base_layer") else layer
+    with torch.no_grad():
+        weight_OI = (plain.weight_of(layer) if is_quantised(layer) else layer.weight).float()
+        own_OI = _original(name, weights.entries(folder), weight_OI)
+        return float((own_OI - weight_OI).norm() / own_OI.norm())
 
 
 def _begin(

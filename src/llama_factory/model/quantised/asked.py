@@ -22,6 +22,8 @@ PLAIN = "16 or 32 bit"
 LOFTQ = "loftq_init"
 COMPUTED_IN = "quantised_from"
 """In a note: the number format of the weights that were quantised, and of what they stand for."""
+OFF = "quantised_off"
+"""In a note: `Rounded.off`."""
 EXTRA = 'pip install "llama-factory[quant]"'
 
 
@@ -60,11 +62,15 @@ def in_note(method: Mapping[str, Any]) -> Asked | None:
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """The base that an adapter which began with LoftQ stands on. dtype: the number format of what was quantised."""
+    """The base that an adapter which began with LoftQ stands on. dtype: the number format of what was quantised.
+
+    off: by layer, how far rounding took its weight, as a share of the weight's length.
+    """
 
     folder: Path
     asked: Asked
     dtype: str
+    off: Mapping[str, float]
 
 
 def rounded_base(folders: Sequence[Path]) -> Rounded | None:
@@ -74,7 +80,8 @@ def rounded_base(folders: Sequence[Path]) -> Rounded | None:
         born = fingerprint.read(folder)
         asked = in_note(born.method) if born is not None and loftq_in(born.method) else None
         if born is not None and asked is not None:
-            found.append(Rounded(folder, asked, str(born.method.get(COMPUTED_IN, "float32"))))
+            dtype, off = born.method.get(COMPUTED_IN, "float32"), born.method.get(OFF, {})
+            found.append(Rounded(folder, asked, str(dtype), {str(name): float(share) for name, share in off.items()}))
     if len(found) > 1:
         raise InputError("model.loftq-twice", where=", ".join(str(one.folder) for one in found), count=len(found))
     return found[0] if found else None
