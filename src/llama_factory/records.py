@@ -308,7 +308,7 @@ class Foreseen:
     """What the plan said of a run, and what the run then took. Bytes and seconds; None: not known (yet).
 
     memory: the most that the process holds in RAM; before: what it held when that was said; train_s: all steps of this
-    process.
+    process; checkpointing: activations are computed twice.
     """
 
     memory: int
@@ -316,3 +316,4 @@ class Foreseen:
     measured_memory: int | None = None
     measured_s: float | None = None
     before: int = 0
+    checkpointing: bool = False

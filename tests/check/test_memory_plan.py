@@ -27,6 +27,18 @@ def test_a_run_that_cannot_fit_is_an_error_of_the_machine(checked: Any, monkeypa
     assert checked(ignore_memory_plan=True).exit_code == 0
 
 
+@pytest.mark.plants("planner.checkpoints")
+def test_a_run_that_fits_only_with_checkpointing_is_told_so_and_tried_so(
+    checked: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once, twice = (checked(gradient_checkpointing=on).summary["planned_bytes"] for on in (False, True))
+    monkeypatch.setattr(foresight.machine, "free_memory", lambda: (once + twice) // 2)
+    report = checked()
+    assert report.exit_code == 0
+    assert report.summary["planned_bytes"] == twice
+    assert checked(gradient_checkpointing=False).exit_code == 4
+
+
 @pytest.mark.plants("planner.nearly-full")
 def test_a_run_that_leaves_less_than_a_fifth_is_warned_of(checked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     needed = checked().summary["planned_bytes"]

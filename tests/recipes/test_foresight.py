@@ -13,7 +13,7 @@ from llama_factory import recipes
 from llama_factory.config import from_mapping
 from llama_factory.errors import MachineError
 from llama_factory.model import load
-from llama_factory.recipes import foresight
+from llama_factory.recipes import foresight, sft
 
 MB = 1_000_000
 
@@ -61,6 +61,34 @@ def test_a_run_that_cannot_fit_is_not_begun(
     letter = refused.value.letter()
     assert "0.05 GB are free" in letter
     assert "ignore_memory_plan: true" in letter
+
+
+@pytest.mark.parametrize("asked", [None, False, True])
+def test_activations_are_computed_twice_where_only_that_fits_and_nobody_forbids_it(
+    tiny_model: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: bool | None
+) -> None:
+    def planned(name: str, **keys: object) -> tuple[int, bool]:
+        found = recipes.train(a_run(tiny_model, rows, tmp_path / name, **keys), say=said.append).foreseen
+        assert found is not None
+        return found.memory - found.before, found.checkpointing
+
+    said: list[str] = []
+    keys = {} if asked is None else {"gradient_checkpointing": asked}
+    (once, _), (twice, on) = planned("once", gradient_checkpointing=False), planned("twice", gradient_checkpointing=True)
+    assert on
+    assert twice < once
+    assert planned("plenty", **keys)[1] is bool(asked)
+    free_here(monkeypatch, (once + twice) // 2)
+    assert not any("computed twice" in line for line in said)
+    if asked is False:
+        with pytest.raises(MachineError, match="would take"):
+            planned("here", **keys)
+        return
+    made, usual = [], sft.policy_of
+    monkeypatch.setattr(sft, "policy_of", lambda bench: made.append(usual(bench)) or made[-1])
+    assert planned("here", **keys) == (twice, True)
+    assert made[0][0].module.is_gradient_checkpointing
+    assert any("computed twice" in line for line in said) is (asked is None)
 
 
 def test_it_is_begun_all_the_same_when_the_plan_shall_be_ignored(

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from llama_factory.config import Run
     from llama_factory.recipes.wiring import Bench
 
+NEVER_TWICE = ("prefix_tuning",)
+"""Methods that keep something where checkpointing drops it."""
+
 WORDS: Mapping[Language, Mapping[str, str]] = {
     "en": {
         "plan": "Plan: {needed} of memory ({parts}); {free} are free.{time}",
@@ -77,7 +80,7 @@ def foresee(
             raise MachineError(finding.id, where=finding.where, **finding.values)
         tell(say, [finding], language)
     machine.make_ready(_soon(way.memory))
-    return Foreseen(before + way.total, seconds, before=before)
+    return Foreseen(before + way.total, seconds, before=before, checkpointing=way.setup.checkpointing)
 
 
 def ahead(
@@ -101,7 +104,10 @@ def largest_way(
     compute: str,
     grown: Growth | None = None,
 ) -> tuple[ModelShape, Way]:
-    """The shape of the model, and the memory of the run at its largest micro-batch."""
+    """The shape of the model, and the memory of the run at its largest micro-batch.
+
+    Checkpointing is on where the run says nothing of it and fits only so.
+    """
     said, free = load.check_folder(base), machine.free_memory()
     shape = with_blocks(read_shape(said, str(base)), new_blocks(run, base))
     number = SINGLE if compute == "float32" else HALF
@@ -112,7 +118,9 @@ def largest_way(
     if grown is not None and run.method.finetuning_type != "full":
         rows = len(grown.ids) if run.method.finetuning_type == "lora" else grown.rows
         setup = replace(setup, beside=setup.beside + rows * shape.hidden * (1 if shape.tied else 2))
-    return shape, choice.of(shape, setup, Room(memory=free))
+    way = choice.of(shape, setup, Room(memory=free))
+    twice = choice.of(shape, replace(setup, checkpointing=True), Room(memory=free))
+    return shape, twice if _needs_to(run) and way.total > free >= twice.total else way
 
 
 def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) -> list[Finding]:
@@ -128,9 +136,18 @@ def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) 
         return [
             Finding("planner.will-not-fit", "error", "", {**values, "parts": parts(way, language), "changes": help})
         ]
+    said = list[Finding]()
+    if way.setup.checkpointing and not run.training.gradient_checkpointing:
+        without = choice.of(shape, replace(way.setup, checkpointing=False), Room(memory=free))
+        said.append(Finding("planner.checkpoints", "warning", "", {**values, "without": gb(without.total)}))
     if way.total > (1 - choice.RESERVE) * free:
-        return [Finding("planner.nearly-full", "warning", "", values)]
-    return []
+        said.append(Finding("planner.nearly-full", "warning", "", values))
+    return said
+
+
+def _needs_to(run: Run) -> bool:
+    """Whether the plan may switch checkpointing on."""
+    return run.training.gradient_checkpointing is None and run.method.finetuning_type not in NEVER_TWICE
 
 
 def _written(keys: Mapping[str, object]) -> str:

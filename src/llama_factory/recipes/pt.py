@@ -8,6 +8,7 @@ objective is the same. What the model makes of unseen text is told as perplexity
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from llama_factory import data, machine, storage, trainer
 from llama_factory.config import Run, require
@@ -64,6 +65,8 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
     page.foreseen = foresee(bench, rows, source, say, language)
+    if page.foreseen is not None and page.foreseen.checkpointing:
+        bench = replace(bench, checkpointing=True)
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)

@@ -64,7 +64,7 @@ def setup_of(
         blocks=_blocks(run),
         modules=tuple(method.freeze.freeze_trainable_modules),
         reference=training.loss.kind == "asft" and not method.adapts,
-        checkpointing=training.gradient_checkpointing,
+        checkpointing=bool(training.gradient_checkpointing),
         fused=run.model.fused_layers and not (method.lora.lora_dropout or method.lora.use_dora),
         cpu=cpu,
         free=free,

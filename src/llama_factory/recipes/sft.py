@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,6 +79,8 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
     page.foreseen = foresee(bench, rows, source, say, language)
+    if page.foreseen is not None and page.foreseen.checkpointing:
+        bench = replace(bench, checkpointing=True)
     policy, said = policy_of(bench)
     writer.module = policy.module
     tell(say, said, language)

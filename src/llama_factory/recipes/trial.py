@@ -30,6 +30,7 @@ from llama_factory.errors import MachineError, ProofError
 from llama_factory.model import adapters, save
 from llama_factory.model.policy import Policy
 from llama_factory.recipes.sft import TERM, objective, objective_of
+from llama_factory.recipes.foresight import ahead
 from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, policy_of, source_of
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import FitPlan, FitResult, Progress
@@ -84,6 +85,9 @@ def trial(
     """`find` hears each finding as it is made, `stage` what is begun."""
     machine.torch_setup()
     bench = bench_of(run, folders, renderer)
+    way, _ = ahead(run, folders.base, rows, "en", bench.grown)
+    if way is not None and way.setup.checkpointing:
+        bench = replace(bench, checkpointing=True)
     for finding in bench.precision.said:
         find(finding)
     with storage.beside(bench.output) as room:

@@ -65,6 +65,8 @@ class Bench:
     grown: vocabulary.Growth | None = None
     reopens: bool = False
     """What a run has made is opened again: nothing new is put on it."""
+    checkpointing: bool = False
+    """Activations are computed twice: the run says so, or its plan needs it."""
 
     @property
     def makes_new(self) -> bool:
@@ -84,7 +86,9 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     precision = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16, device=device)
     require_pages(run, device)
     grown = vocabulary.for_training(run, folders, renderer)
-    return Bench(run, Path(str(run.training.output_dir)), folders, renderer, device, precision, grown)
+    twice = bool(run.training.gradient_checkpointing)
+    output = Path(str(run.training.output_dir))
+    return Bench(run, output, folders, renderer, device, precision, grown, checkpointing=twice)
 
 
 def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> FitPlan:
@@ -170,7 +174,7 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
         gated.replace(module)
         rotary.replace(module)
         lora.join(module)
-    if run.training.gradient_checkpointing:
+    if bench.checkpointing:
         cast("PreTrainedModel", module).gradient_checkpointing_enable({"use_reentrant": False})
     noise = run.training.noise.neftune_noise_alpha or 0.0
     packed = varlen.choose(run.model.flash_attn, device=bench.device, dtype=dtype, config=audit.shape(base))

@@ -98,10 +98,10 @@ class Training(Section):
         zh="损失或梯度不是有限数值的训练步最多跳过多少次；再多一次则结束训练。0 表示第一次即结束。",
         unit="steps",
     )
-    gradient_checkpointing: Annotated[bool, Flag()] = key(
-        False,
-        en="Compute activations twice to save memory.",
-        zh="重复计算激活值以节省内存。",
+    gradient_checkpointing: Annotated[bool | None, Flag()] = key(
+        None,
+        en="Compute activations twice to save memory. Without it: only where the plan needs it to fit.",
+        zh="重复计算激活值以节省内存。不填则仅在规划认为否则放不下时使用。",
     )
     ignore_memory_plan: Annotated[bool, Flag()] = key(
         False,
