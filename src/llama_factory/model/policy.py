@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from llama_factory.errors import InputError, OurFault, ProofError
 from llama_factory.model import adapters, attention, load, proven, upstream, varlen, whole
+from llama_factory.model import rows as rows_of_head
 from llama_factory.model.frozen import Frozen, lay_out
 from llama_factory.model.head import LogitRule, logprobs_of, precise, token_logprobs
 from llama_factory.model.layouts import Backbone, Layout, Supervised, hidden_states, supervised
@@ -158,10 +159,10 @@ class Policy:
         Of layers in one piece and of a linear head. free_bytes: the memory that there is; returns what this took.
         """
         layers = [module.frozen for module in self.module.modules() if isinstance(module, FusedLinear)]
-        head = self._linear_head() if self._layout else None
-        if not layers or head is None or head.weight.requires_grad:
+        head = self._head_at_rest() if self._layout else None
+        if not layers or head is None or head.requires_grad:
             return 0
-        self._head = Frozen(head.weight)
+        self._head = Frozen(head)
         return lay_out([*layers, self._head], free_bytes)
 
     def frozen_layers(self) -> int:
@@ -194,7 +195,11 @@ class Policy:
         kind = self._base.config.model_type
         if self._layout is None:
             return f"{kind}: plain path, row by row with all logits ({self._reason})"
-        head = "head at supervised tokens in chunks" if self._linear_head() else "head as a module at supervised tokens"
+        head = (
+            "head at supervised tokens in chunks"
+            if self._head_at_rest() is not None
+            else "head as a module at supervised tokens"
+        )
         laid = SPOKEN.get(self._layout, f"{self._layout.value} rows")
         return f"{kind}: {laid}, {head}" + (f" ({self._reason})" if self._reason else "")
 
@@ -340,7 +345,10 @@ class Policy:
 
     def _chunked(self, layout: Layout, rows: Supervised) -> Tensor:
         hidden_SD = self._hidden(layout, rows)
-        head = self._linear_head()
+        head, learning = self._linear_head(), rows_of_head.of(self._base.get_output_embeddings())
+        if learning is not None:
+            hidden_SD = hidden_SD.to(self.compute_dtype)
+            return rows_of_head.token_logprobs_with(hidden_SD, learning, rows.token_S, self._rule, self._head)
         if head is None:
             logits_SV = self._base.get_output_embeddings()(hidden_SD)
             return logprobs_of(self._rule.apply(logits_SV.to(precise(logits_SV.dtype))), rows.token_S)
@@ -362,6 +370,14 @@ class Policy:
         """The head if it is a linear map and nothing else; a wrapped one (an adapter, a hook) is called instead."""
         head = whole.at_work(self._base.get_output_embeddings())
         return head if type(head) is nn.Linear and bare(head) else None
+
+    def _head_at_rest(self) -> Tensor | None:
+        """The weight of a linear head; of one with rows that learn all that come before them."""
+        learning = rows_of_head.of(self._base.get_output_embeddings())
+        if learning is not None:
+            return learning.weight_VD[: learning.start]
+        head = self._linear_head()
+        return None if head is None else head.weight
 
     def _plain(self, batch: Batch, rows: Supervised) -> Tensor:
         return torch.cat([logprobs_of(logits_SV, token_S) for logits_SV, token_S in self._plain_logits(batch)])
