@@ -127,6 +127,12 @@ def test_what_does_not_contradict_is_accepted_in_silence(given, text):
     [
         ("finetuning_type: full\nlora_rank: 16", "lora_rank", "finetuning_type: full"),
         ("finetuning_type: lora\nfreeze_trainable_layers: 4", "freeze_trainable_layers", "finetuning_type: lora"),
+        (
+            "finetuning_type: freeze\nfreeze_trainable_layers: 0\nfreeze_extra_modules: norm\n"
+            "freeze_trainable_modules: mlp",
+            "freeze_trainable_modules",
+            "freeze_trainable_layers: 0",
+        ),
         ("seed: 1\neval_steps: 100", "eval_steps", "eval_strategy: no"),
         ("save_strategy: epoch\nsave_steps: 100", "save_steps", "save_strategy: epoch"),
         ("max_steps: 5000\nnum_train_epochs: 5", "num_train_epochs", "max_steps: 5000"),

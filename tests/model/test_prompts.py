@@ -94,6 +94,19 @@ def test_an_answer_is_what_peft_says_without_a_cache(tiny_model: Path, tmp_path:
     )
 
 
+def test_an_answer_ends_where_the_window_does_learned_tokens_and_all(tiny_model: Path) -> None:
+    """A model whose places end fails beyond them; the learned tokens have the first of them."""
+    model = attach(load.load(tiny_model, dtype="float32"), tiny_model, **KINDS["prompt_tuning"]).module.eval()
+    model.config.max_position_embeddings = 20
+    assert adapters.learned_tokens(model) == 3
+    assert adapters.learned_tokens(load.load(tiny_model, dtype="float32")) == 0
+    engine = TransformersEngine(model, stop_ids=())
+    assert len(list(engine.stream([5, 6, 7], Sampling(max_new_tokens=100, do_sample=False)))) == 20 - 3 - 3
+    with pytest.raises(InputError) as caught:
+        list(engine.stream([5] * 17, Sampling(max_new_tokens=1)))
+    assert (caught.value.id, caught.value.values["window"]) == ("generation.prompt-too-long", 17)
+
+
 @EVERY
 def test_switched_off_it_answers_as_its_base(tiny_model: Path, given: dict[str, Any]) -> None:
     module = attach(load.load(tiny_model, dtype="float32"), tiny_model, **given).module.eval()

@@ -158,9 +158,9 @@ def test_a_policy_computes_with_it_what_it_computes_without(monkeypatch: pytest.
 @pytest.mark.real
 def test_a_run_is_told_before_its_weights_are_read(real_model: Path) -> None:
     from llama_factory.config import from_mapping
-    from llama_factory.recipes.check import _attention
+    from llama_factory.recipes.beforehand import attention as asked
 
     run = from_mapping({"model_name_or_path": str(real_model), "flash_attn": "flash_attention_2"}, "test")
-    (found,) = _attention(run, real_model)
+    (found,) = asked(run, real_model)
     assert (found.id, found.severity, found.values) == ("model.no-flash", "error", {"found": "cpu"})
-    assert not list(_attention(from_mapping({"model_name_or_path": str(real_model)}, "test"), real_model))
+    assert not list(asked(from_mapping({"model_name_or_path": str(real_model)}, "test"), real_model))

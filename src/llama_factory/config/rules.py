@@ -24,6 +24,7 @@ from llama_factory.records import Finding
 if TYPE_CHECKING:
     from llama_factory.config.run import Run
 
+MODULES_IN_LAYERS = "freeze_trainable_modules"
 
 Rule = Callable[["Run"], Iterator[Said]]
 
@@ -184,6 +185,8 @@ def method_fits(run: Run) -> Iterator[Said]:
     if kind == "freeze" and not (freeze.freeze_trainable_layers or freeze.freeze_extra_modules or new_blocks):
         needed = ("finetuning_type", "freeze_trainable_layers", "freeze_extra_modules")
         yield Said("config.nothing-learns", needed, {})
+    elif kind == "freeze" and not (freeze.freeze_trainable_layers or new_blocks) and changed(run, MODULES_IN_LAYERS):
+        yield unused(MODULES_IN_LAYERS, "freeze_trainable_layers", "0")
     if kind == "oft" and oft.oft_rank and oft.oft_block_size not in (0, 32):
         values = {"rank": oft.oft_rank, "block": oft.oft_block_size}
         yield Said("config.two-block-sizes", ("oft_rank", "oft_block_size"), values)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 from llama_factory.errors import InputError, MachineError, OurFault
 from llama_factory.generation.sampling import Chooser, Sampling
+from llama_factory.model import adapters
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +67,8 @@ class TransformersEngine:
         rows = self._model.get_input_embeddings().weight
         self._vocabulary, self._device, self._tokens = int(rows.shape[0]), rows.device, tokens
         window = getattr(self._model.config.get_text_config(), "max_position_embeddings", None)
-        self._window: int = window if isinstance(window, int) and window > 0 else sys.maxsize
+        before = adapters.learned_tokens(model)
+        self._window: int = window - before if isinstance(window, int) and window > 0 else sys.maxsize
         self._known = _Known([], None)
         self._version = 0
 

@@ -182,6 +182,11 @@ def put_back(model: nn.Module, folder: Path) -> None:
     _load(model, folder, TRAINED)
 
 
+def learned_tokens(model: nn.Module) -> int:
+    """How many learned tokens the model puts before every row, out of its window."""
+    return int(cast(Any, model).active_peft_config.num_virtual_tokens) if prompt_learning(model) else 0
+
+
 def prompt_learning(model: nn.Module) -> bool:
     """Whether the module is one around the model, with learned tokens before every row."""
     return hasattr(model, "prompt_encoder") and hasattr(model, "off")
@@ -278,21 +283,27 @@ def _prompted(model: nn.Module, folder: Path, config: PeftConfig, trainable: boo
 def _checked(folders: Sequence[Path], base_folder: Path, said: list[Finding], *, beside: int = 0) -> list[PeftConfig]:
     """The configurations of adapters that belong on this base, and add up. beside: how many more will be there."""
     configs = [_config(folder, said) for folder in folders]
-    count = len(configs) + beside
-    for folder, config in zip(folders, configs, strict=True):
+    check_together(folders, base_folder, said, beside=beside)
+    return configs
+
+
+def check_together(folders: Sequence[Path], base_folder: Path, said: list[Finding], *, beside: int = 0) -> None:
+    """Refuse adapters that do not belong on this base, do not add up, or need others. Reads their files alone."""
+    given = [settings(folder) for folder in folders]
+    count = len(given) + beside
+    for folder, config in zip(folders, given, strict=True):
         said += check_base(folder, base_folder)
         kinds = {
             "modules_to_save": "modules that were trained whole", "use_dora": "lengths (DoRA)",
             "trainable_token_indices": "rows of new tokens",
         }  # fmt: skip
-        found = [word for key, word in kinds.items() if getattr(config, key, None)]
+        found = [word for key, word in kinds.items() if config.get(key)]
         if found and count > 1:
             raise InputError("model.adapter-does-not-add", where=folder, found=", ".join(found), count=count)
-    if count > 1 and any(config.peft_type.value != "LORA" for config in configs):
-        kinds_found = ", ".join(dict.fromkeys(str(config.peft_type.value) for config in configs))
+    if count > 1 and any(config["peft_type"] != "LORA" for config in given):
+        kinds_found = ", ".join(dict.fromkeys(str(config["peft_type"]) for config in given))
         raise InputError("model.adapters-do-not-add", where="adapter_name_or_path", found=kinds_found)
     check_chain(folders)
-    return configs
 
 
 def _inject(

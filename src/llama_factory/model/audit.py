@@ -39,6 +39,9 @@ WINDOW = ("max_position_embeddings", "n_positions", "n_ctx", "max_sequence_lengt
 NO_LORA = ("embed", "wte", "wpe", "lm_head", "output.weight")
 """Parts of names of two-sided weights that `lora_target: all` leaves alone."""
 
+IN_LAYER = re.compile(r"\.\d+\.")
+"""In a name: the number of a layer."""
+
 FLOAT32 = 4
 STATE = 3 * FLOAT32
 """Bytes that a checkpoint holds for a trained weight beside the model's files: the master and AdamW's two moments."""
@@ -50,15 +53,22 @@ def audit(
     largest_id: int,
     longer: Longer | None = None,
     grown: Growth | None = None,
+    *,
+    before: int = 0,
 ) -> list[Finding]:
-    """Window and vocabulary against the rows. longer: of `rope_scaling`. grown: of new tokens."""
+    """Window and vocabulary against the rows.
+
+    longer: of `rope_scaling`. grown: of new tokens. before: learned tokens before each row.
+    """
     config = {**shape(folder), **(longer or {})}
     found: list[Finding] = []
     window = next((config[name] for name in WINDOW if isinstance(config.get(name), int)), None)
     longest = int(lengths_R.max())
-    if window is not None and longest > window:
-        values = {"window": window, "longest": longest, "count": int((lengths_R > window).sum())}
-        found.append(Finding("model.beyond-window", "warning", str(folder / "config.json"), values))
+    if window is not None and longest > (room := window - before):
+        values = {"window": window, "longest": longest, "count": int((lengths_R > room).sum())}
+        id = "model.beyond-window-learned" if before else "model.beyond-window"
+        also = {"before": before, "room": max(0, room)} if before else {}
+        found.append(Finding(id, "warning", str(folder / "config.json"), values | also))
     size = config.get("vocab_size") if grown is None else grown.rows
     if isinstance(size, int) and largest_id >= size:
         found.append(Finding("model.token-unknown", "error", str(folder), {"token": largest_id, "size": size}))
@@ -99,7 +109,7 @@ def plain_entries(folder: Path) -> list[weights.Entry]:
 
 
 def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, Any]) -> int:
-    """How many weights will be trained, by the shapes alone; extra modules of `freeze` are not counted."""
+    """How many weights will be trained, by the shapes alone."""
     if run.method.finetuning_type == "lora":
         return _lora_count(run.method.lora, entries)
     if run.method.finetuning_type == "oft":
@@ -114,7 +124,9 @@ def trained_count(run: Run, entries: list[weights.Entry], config: Mapping[str, A
     layers = int(config.get("num_hidden_layers") or config.get("n_layer") or 1)
     freeze = run.method.freeze
     learn = (freeze.llama_pro_blocks if freeze.use_llama_pro else None) or abs(freeze.freeze_trainable_layers)
-    return everything * min(learn, layers) // layers
+    outside = [entry for entry in entries if not IN_LAYER.search(entry.key)]
+    extra = sum(entry.elements for entry in inside(outside, freeze.freeze_extra_modules))
+    return everything * min(learn, layers) // layers + extra
 
 
 def _tokens(run: Run, config: Mapping[str, Any]) -> int:
@@ -207,10 +219,10 @@ def _names_are_known(run: Run, folder: Path) -> bool:
     if freeze.use_llama_pro:
         return False
     count = config.get("num_hidden_layers") or config.get("n_layer")
-    if not isinstance(count, int) or not 1 <= abs(freeze.freeze_trainable_layers) <= count:
+    if not isinstance(count, int) or abs(freeze.freeze_trainable_layers) > count:
         return False
-    inside = [one.key for one in entries if re.search(r"\.\d+\.", one.key)]
-    outside = [one.key for one in entries if not re.search(r"\.\d+\.", one.key)]
+    inside = [one.key for one in entries if IN_LAYER.search(one.key)]
+    outside = [one.key for one in entries if not IN_LAYER.search(one.key)]
     words = [] if freeze.freeze_trainable_modules == ("all",) else freeze.freeze_trainable_modules
     return _all_in(words, inside) and _all_in(freeze.freeze_extra_modules, outside)
 

@@ -83,7 +83,7 @@ def answerer_of(run: Run, say: Say, language: Language, *, loading: Callable[[],
     tell(say, (*said, *renderer.notices, *another), language)
     described = cast(Any, model)
     limit = getattr(described.config.get_text_config(), "max_position_embeddings", None)
-    seen = limit if isinstance(limit, int) and limit > 0 else None
+    seen = limit - adapters.learned_tokens(model) if isinstance(limit, int) and limit > 0 else None
     return Answerer(
         renderer,
         TransformersEngine(model, renderer.stop_ids, tokens=vocabulary.needed_by(renderer)),

@@ -8,9 +8,8 @@ rooms find, this file only puts their findings in one list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +18,16 @@ import numpy as np
 from llama_factory import data, storage
 from llama_factory.config import Run, require
 from llama_factory.config import audit as config_audit
-from llama_factory.config.optimizers import MODULES, extra_of
 from llama_factory.data import audit as data_audit
 from llama_factory.data import using
 from llama_factory.errors import DataError, InputError, Language, LlamaFactoryError, MachineError, SeveralErrors
-from llama_factory.machine import pick_device, pick_precision
 from llama_factory.machine.environment import problems as library_problems
 from llama_factory.model import audit as model_audit
 from llama_factory.model import going_on, load, vocabulary, window
 from llama_factory.model.locate import Folders, locate_for
 from llama_factory.model.quantised import loading
 from llama_factory.model.taught import require_template
-from llama_factory.recipes import foresight
+from llama_factory.recipes import beforehand, foresight
 from llama_factory.records import Finding
 from llama_factory.render import Renderer, renderer_for
 from llama_factory.render import audit as render_audit
@@ -89,6 +86,9 @@ def check(
             from llama_factory.recipes.trial import trial
 
             report.trial = trial(*found, find=report.findings.append, stage=step)
+        elif found:
+            run, folders, *_ = found
+            report.findings += [one for one in beforehand.chain(run, folders) if one.severity != "error"]
     except LlamaFactoryError as error:
         problems = list(error.errors) if isinstance(error, SeveralErrors) else [error]
         report.findings += [Finding(one.id, "error", one.where, one.values) for one in problems]
@@ -107,12 +107,13 @@ def audit(
     longer = window.for_training(run, base, folders.adapters)
     return [
         *config_audit.audit(run),
-        *_optimizer_library(run),
-        *_attention(run, base),
+        *beforehand.audit(run, folders),
         *config_audit.audit_steps(run, rows=len(train), steps_per_epoch=per_epoch),
         *data_audit.audit(rows, everything=texts or run.data.learning.train_on_prompt),
         *([] if texts else render_audit.audit(renderer, train.last_trained(), train.origin)),
-        *model_audit.audit(base, lengths_R, largest, longer, grown),
+        *model_audit.audit(
+            base, lengths_R, largest, longer, grown, before=beforehand.learned_tokens(run, folders, renderer)
+        ),
         *vocabulary.told(run, grown, folders, renderer),
         *([] if grown is None or rows.stream is not None else using.audit(_stores(rows), grown.ids)),
         *model_audit.audit_method(run, base),
@@ -121,28 +122,6 @@ def audit(
             run, base, Path(str(run.training.output_dir)), total_steps=total, steps_per_epoch=per_epoch, grown=grown
         ),
     ]
-
-
-def _optimizer_library(run: Run) -> Iterator[Finding]:
-    """The package that the optimizer comes in is looked for, not loaded."""
-    kind, library = run.training.optimizer.kind, run.training.optimizer.facts.library
-    if library and find_spec(MODULES[library]) is None:
-        values = {"found": kind, "library": library, "extra": extra_of(library)}
-        yield Finding("machine.no-optimizer-library", "error", run.where("optim"), values)
-
-
-def _attention(run: Run, base: Path) -> Iterator[Finding]:
-    """A kernel that was asked for by name, on the device and in the format of the run."""
-    if run.model.flash_attn != "fa2":
-        return
-    from llama_factory.model import varlen
-
-    training, device = run.training, pick_device(run.model.device_map)
-    precision = pick_precision(training.bf16, training.fp16, training.pure_bf16, device=device)
-    try:
-        varlen.choose("fa2", device=device, dtype=precision.compute, config=model_audit.shape(base))
-    except InputError as error:
-        yield Finding(error.id, "error", run.where("flash_attn"), error.values)
 
 
 def refuse(findings: list[Finding]) -> None:

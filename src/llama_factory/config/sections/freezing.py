@@ -16,8 +16,9 @@ class Freeze(Section):
 
     freeze_trainable_layers: Annotated[int, Whole()] = key(
         2,
-        en="How many of the last layers learn; a negative number counts from the first.",
-        zh="参与训练的末尾层数；负数则从最前面的层数起。",
+        en="How many of the last layers learn; a negative number counts from the first, with 0 only "
+        "freeze_extra_modules learn.",
+        zh="参与训练的末尾层数；负数则从最前面的层数起，0 表示只训练 freeze_extra_modules。",
         unit="layers",
         starter={"freeze": 2},
     )

@@ -21,6 +21,14 @@ LETTERS: dict[str, Letter] = {
         "模型学不好其中任何一种。",
         zh_cure="窗口扩大数倍用 `yarn`，两倍以内用 `linear`，与 Llama 3.1 相同用 `llama3`。",
     ),
+    "model.beyond-window-learned": Letter(
+        en="the model's window is {window} tokens, {before} of which the learned ones before every row take; {count} "
+        "rows are longer than the rest (the longest {longest}).",
+        en_cure="Lower `cutoff_len` to {room}: beyond its window a model has learned nothing it could build on.",
+        zh="模型的窗口为 {window} 个词元，其中每行之前的可学习词元占 {before} 个；有 {count} 行超出余下部分"
+        "（最长 {longest}）。",
+        zh_cure="请把 `cutoff_len` 降到 {room}：模型没有学过窗口之外的内容。",
+    ),
     "trainer.evaluation-halved": Letter(
         en="memory ran out in the evaluation while {tokens} tokens were computed at a time ({reason}). They were "
         "computed again with at most {now} at a time, as will be all evaluations from here on. The figures are the "

@@ -72,10 +72,11 @@ FEATURES: dict[str, Letter] = {
         zh_cure="请删除该行。每行每轮恰好一次，按 `data_seed` 打乱；`mix_strategy`、`packing` 与 `streaming` 已实现。",
     ),
     "config.planned-thinking": Letter(
-        en="choosing between thinking and plain answers, and templates for tools",
-        en_cure="Remove the line; rows are rendered by the template as they stand.",
-        zh="思考模式的选择与工具模板",
-        zh_cure="请删除该行；数据按模板原样渲染。",
+        en="keeping the thoughts of earlier turns, and tools in another form than the template's own",
+        en_cure="Remove the line: `enable_thinking` chooses between thinking and plain answers, and tools are written "
+        "as the template writes them.",
+        zh="保留先前轮次的思考内容，以及不同于模板的工具格式",
+        zh_cure="请删除该行：思考与否由 `enable_thinking` 决定，工具按模板自身的格式书写。",
     ),
     "config.planned-distributed": Letter(
         en="training with several processes or sharded weights",

@@ -55,7 +55,7 @@ def _layers_that_learn(model: nn.Module, method: Method, blocks: int) -> Collect
             raise InputError("model.pro-layers", where="freeze_trainable_layers", found=blocks, layers=count)
         group = count // blocks
         return range(group - 1, count, group)
-    if number == 0 or abs(number) > count:
+    if abs(number) > count or not (number or settings.freeze_extra_modules):
         raise InputError("model.freeze-layers", where="freeze_trainable_layers", found=number, layers=count)
     return range(count - number, count) if number > 0 else range(-number)
 
