@@ -74,7 +74,8 @@ def test_activations_are_computed_twice_where_only_that_fits_and_nobody_forbids_
 
     said: list[str] = []
     keys = {} if asked is None else {"gradient_checkpointing": asked}
-    (once, _), (twice, on) = planned("once", gradient_checkpointing=False), planned("twice", gradient_checkpointing=True)
+    once, _ = planned("once", gradient_checkpointing=False)
+    twice, on = planned("twice", gradient_checkpointing=True)
     assert on
     assert twice < once
     assert planned("plenty", **keys)[1] is bool(asked)

@@ -29,8 +29,8 @@ from llama_factory.config.optimizers import OPTIMIZERS
 from llama_factory.errors import MachineError, ProofError
 from llama_factory.model import adapters, save
 from llama_factory.model.policy import Policy
-from llama_factory.recipes.sft import TERM, objective, objective_of
 from llama_factory.recipes.foresight import ahead
+from llama_factory.recipes.sft import TERM, objective, objective_of
 from llama_factory.recipes.wiring import Bench, ModelWriter, bench_of, plan_of, policy_of, source_of
 from llama_factory.records import Finding, Step
 from llama_factory.trainer import FitPlan, FitResult, Progress

@@ -60,10 +60,10 @@ LETTERS: dict[str, Letter] = {
         zh_cure="{changes} 若仍要训练，请写 `ignore_memory_plan: true`。",
     ),
     "planner.checkpoints": Letter(
-        en="activations are computed twice: as they are this run would take {without} of memory, so {needed}, and {free} "
-        "are free.",
-        en_cure="Nothing to do; a step takes about a third longer. `gradient_checkpointing: true` says that this is known, "
-        "`false` forbids it; a smaller `micro_batch_tokens` may be cheaper.",
+        en="activations are computed twice: as they are this run would take {without} of memory, so {needed}, and "
+        "{free} are free.",
+        en_cure="Nothing to do; a step takes about a third longer. `gradient_checkpointing: true` says that this is "
+        "known, `false` forbids it; a smaller `micro_batch_tokens` may be cheaper.",
         zh="已启用激活值重算：否则本次训练约需内存 {without}，启用后为 {needed}，可用 {free}。",
         zh_cure="无需处理；每步约慢三分之一。`gradient_checkpointing: true` 表示已知晓，`false` 表示禁止；"
         "减小 `micro_batch_tokens` 可能代价更小。",
