@@ -98,11 +98,11 @@ def test_the_first_loss_is_nearer_to_that_of_the_model_as_published(real_model: 
 
     loss, _ = seen(published_TV)
     plainly, with_loftq = (
-        seen(logprobs(begun(real_model, lora_rank=32, loftq_init=init).module, ids_NT)) for init in (False, True)
+        seen(logprobs(begun(real_model, lora_rank=64, loftq_init=init).module, ids_NT)) for init in (False, True)
     )
     assert plainly[0] - loss > 0.05
-    assert abs(with_loftq[0] - loss) < 0.9 * (plainly[0] - loss), (loss, plainly, with_loftq)
-    assert with_loftq[1] < 0.9 * plainly[1], (plainly, with_loftq)
+    assert abs(with_loftq[0] - loss) < 0.97 * (plainly[0] - loss), (loss, plainly, with_loftq)
+    assert with_loftq[1] < 0.85 * plainly[1], (plainly, with_loftq)
 
 
 @pytest.mark.parametrize("rank", [4, 16])
@@ -182,6 +182,28 @@ def test_what_is_trained_is_the_same_in_plain_peft_and_in_what_is_exported(
     published = AutoModelForCausalLM.from_pretrained(shallow, dtype=torch.float32)
     elsewhere = logits_of(PeftModel.from_pretrained(published, done.folder))
     assert float((elsewhere - done.logits).abs().max()) > 0.05  # the base as published is another base
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_layers_that_lie_the_other_way_round_begin_and_are_plain_again_too(tmp_path: Path, bits: int) -> None:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    torch.manual_seed(0)
+    small = {"n_embd": 128, "n_layer": 2, "n_head": 4, "vocab_size": 600, "bos_token_id": 1, "eos_token_id": 2}
+    GPT2LMHeadModel(GPT2Config(**small)).save_pretrained(tmp_path)
+    (told, *_) = begun(tmp_path, quantization_bit=bits).said
+    assert (told.id, told.values["layers"]) == ("model.loftq-begun", 8)
+    few, here = quantised(tmp_path, run_of(tmp_path, quantization_bit=bits)), load.load(tmp_path, dtype="float32")
+    before = logits_of_ids(here)
+    plain.put_into(here, few)
+    off, noise = (float((logits_of_ids(few) - one).abs().max()) for one in (before, logits_of_ids(here)))
+    assert noise < (0.9 if bits == 8 else 1e-4) * off  # in 8 bits what a layer reads is rounded too
+
+
+@torch.no_grad()
+def logits_of_ids(model: nn.Module) -> Tensor:
+    logits_TV: Tensor = model.eval()(input_ids=torch.arange(24)[None]).logits[0]
+    return logits_TV
 
 
 FEW: dict[str, Any] = {"bf16": False, "quantization_bit": 4, "lora_rank": 4}

@@ -81,10 +81,10 @@ LETTERS: dict[str, Letter] = {
         zh_cure="若模型回答正常则无需处理；此类列表常由同系列模型复制而来。",
     ),
     "model.quantised-nothing": Letter(
-        en="the model has no linear layers beside its head, so there is nothing for {method} to quantise.",
-        en_cure="Leave `quantization_bit` out.",
-        zh="除输出头外模型没有线性层，{method} 没有可量化的内容。",
-        zh_cure="请删除 `quantization_bit`。",
+        en="beside its head the model has no layers of the kind that {method} quantises.",
+        en_cure="Leave `quantization_bit` out. Layers of GPT-2's kind are known to bitsandbytes (8 and 4 bits) alone.",
+        zh="除输出头外，模型没有 {method} 能量化的层。",
+        zh_cure="请删除 `quantization_bit`。GPT-2 类型的层只有 bitsandbytes（8 与 4 位）能量化。",
     ),
     "model.quantised-group": Letter(
         en="a layer with {inputs} inputs cannot be cut into groups of at least {smallest} weights that share a scale.",
