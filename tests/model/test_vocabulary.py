@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from test_adapters import run_for
+from test_adapters import run_for, shaken
 
 from llama_factory.errors import InputError, LlamaFactoryError, ProofError
-from llama_factory.model import load, vocabulary
+from llama_factory.export import merge
+from llama_factory.model import adapters, load, save, vocabulary
 from llama_factory.model.locate import Folders
+from llama_factory.model.methods import Start
 from llama_factory.model.vocabulary import Growth
 from llama_factory.render import load_renderer
 from llama_factory.render.growing import asked_of
@@ -139,3 +141,95 @@ def test_rows_that_would_not_learn_stop_the_run(tiny_model: Path) -> None:
     with pytest.raises(ProofError) as caught:
         vocabulary.require_learning(model, growth)
     assert (caught.value.id, caught.value.values["found"]) == ("model.new-rows-frozen", "head")
+
+
+# ---- adapters
+
+
+WAYS: dict[str, dict[str, Any]] = {
+    "rows of both": {},
+    "the embedding whole": {"additional_target": "embed_tokens"},
+    "the head whole": {"additional_target": "lm_head"},
+    "both whole": {"additional_target": "embed_tokens,lm_head"},
+    "with lengths": {"use_dora": True},
+}
+
+
+def adapter_of(model: Path, folder: Path, growth: Growth, **given: Any) -> Any:
+    """An adapter on the grown model, moved as training would, saved; the module as it is in memory."""
+    run = run_for(model, finetuning_type="lora", lora_rank=4, **given)
+    module = load.load(model, dtype="float32", grown=growth)
+    start = Start("float32", 1, base_folder=model, new_ids=tuple(growth.sorted_ids))
+    module = adapters.attach(module, run.method, start).module
+    vocabulary.require_learning(module, growth)
+    folder.mkdir()
+    words = {"base_folder": model, "template_text": "t", "template_fingerprint": "f"}
+    save.trained_files(module, shaken(module), run, folder, **words, grown=growth)
+    return module
+
+
+@torch.no_grad()
+def logits(model: Any) -> torch.Tensor:
+    found: torch.Tensor = model.eval()(input_ids=torch.tensor([[5, OWN, 9, OWN + 1, 77]])).logits[..., : OWN + 2]
+    return found
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_adapter_with_new_rows_is_the_same_opened_in_plain_peft_and_merged(
+    tiny_model: Path, tmp_path: Path, way: str
+) -> None:
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    growth = growth_of(tiny_model, add_tokens="<a>,<b>")
+    assert growth is not None
+    module = adapter_of(tiny_model, tmp_path / "adapter", growth, **WAYS[way])
+    assert vocabulary.for_use([tmp_path / "adapter"]) == growth
+    ours = adapters.open(load.load(tiny_model, dtype="float32", grown=growth), tmp_path / "adapter", tiny_model).module
+    torch.testing.assert_close(logits(ours), logits(module))
+    plain = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    plain.resize_token_embeddings(OWN + 2, pad_to_multiple_of=64)
+    torch.testing.assert_close(logits(PeftModel.from_pretrained(plain, tmp_path / "adapter")), logits(module))
+
+    expected, found = logits(ours), merge.adapted(ours)
+    assert not merge.is_zero(found)
+    merge.merge(ours, found)
+    torch.testing.assert_close(logits(ours), expected)
+    shutil.copytree(tiny_model, tmp_path / "merged", ignore=shutil.ignore_patterns("*.safetensors"))
+    dtypes = merge.dtypes_of(tiny_model, "float32")
+    merge.write(ours, tiny_model, tmp_path / "merged", dtypes=dtypes, shard_bytes=10**9, grown=growth)
+    vocabulary.say_so(tmp_path / "merged" / "config.json", growth)
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "merged", dtype=torch.float32)
+    torch.testing.assert_close(logits(merged), expected)
+
+
+def test_rows_beside_lora_on_the_same_module_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    growth = growth_of(tiny_model, add_tokens="<a>")
+    assert growth is not None
+    with pytest.raises(InputError) as caught:
+        adapter_of(tiny_model, tmp_path / "adapter", growth, lora_target="q_proj,embed_tokens")
+    assert caught.value.id == "model.tokens-and-lora"
+
+
+def test_an_adapter_from_elsewhere_with_rows_that_the_base_has_is_opened(tiny_model: Path, tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(r=2, target_modules=["q_proj"], trainable_token_indices={"embed_tokens": [3]})
+    theirs = get_peft_model(load.load(tiny_model, dtype="float32"), config)
+    shaken(theirs)
+    theirs.save_pretrained(tmp_path / "theirs")
+    ours = adapters.open(load.load(tiny_model, dtype="float32"), tmp_path / "theirs", tiny_model)
+    with torch.no_grad():
+        one, other = (model.eval()(torch.tensor([[5, 3, 9]])).logits for model in (ours.module, theirs))
+    torch.testing.assert_close(one, other)
+
+
+def test_adapters_with_new_rows_do_not_add_up(tiny_model: Path, tmp_path: Path) -> None:
+    growth = growth_of(tiny_model, add_tokens="<a>,<b>")
+    assert growth is not None
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        adapter_of(tiny_model, folder, growth)
+    with pytest.raises(InputError) as caught:
+        adapters.open(load.load(tiny_model, dtype="float32", grown=growth), folders, tiny_model)
+    assert caught.value.id == "model.adapter-does-not-add"

@@ -195,13 +195,21 @@ def _starts(weight_VD: Tensor, growth: Growth) -> tuple[Tensor, dict[int, Tensor
 
 
 def _try(model: Any, growth: Growth, kind: str, tied: bool) -> None:
-    """Not believed but seen: the last row is read and answered with, and what was one weight still is."""
+    """Not believed but seen: the last row is read and answered with, and what was one weight still is.
+
+    The layers of a quantised model are left out: a forward may change how they are kept (`quantised.guards`).
+    """
     import torch
+
+    from llama_factory.model.quantised import layers
 
     ids = torch.tensor([[0, growth.rows - 1]], device=model.get_input_embeddings().weight.device)
     try:
         with torch.no_grad():
-            logits = model(input_ids=ids, use_cache=False).logits
+            if layers.quantised(model):
+                logits = model.get_output_embeddings()(model.get_input_embeddings()(ids))
+            else:
+                logits = model(input_ids=ids, use_cache=False).logits
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
         raise InputError("model.cannot-grow", where=_KEY, type=kind) from error
     still = model.get_output_embeddings().weight is model.get_input_embeddings().weight
