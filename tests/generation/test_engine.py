@@ -237,3 +237,12 @@ def test_answering_leaves_a_model_in_training_as_it_was() -> None:
     model = tiny().train()
     list(TransformersEngine(model, []).stream(PROMPT, GREEDY))
     assert model.training
+
+
+def test_rows_of_the_head_that_are_no_tokens_are_never_drawn() -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.lm_head.weight[:90] = 0  # nothing that is a token has anything for it
+    assert max(TransformersEngine(model, ()).generate([PROMPT], GREEDY)[0]) >= 90
+    for asked in (GREEDY, Sampling(max_new_tokens=12, seed=3)):
+        assert max(TransformersEngine(model, (), tokens=90).generate([PROMPT], asked)[0]) < 90
