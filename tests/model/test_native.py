@@ -246,7 +246,7 @@ def test_switched_off_nothing_takes_them_and_nothing_is_told(monkeypatch):
     monkeypatch.setattr(library, "NATIVE", library._Native())
     library.NATIVE.wanted = False
     assert library.library_for(torch.zeros(1)) is None
-    assert library.NATIVE._making is None
+    assert library.NATIVE.making is None
     assert library.told() == []
 
 

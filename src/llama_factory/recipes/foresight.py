@@ -180,8 +180,11 @@ LARGEST = 2**32
 
 
 def rates_here(shape: ModelShape, setup: Setup) -> Rates:
-    """This machine's speed at the model's own products."""
+    """This machine's speed at the model's own products, when nothing of ours is compiled beside it any more."""
+    from llama_factory.model.native import library as native
+
     machine.torch_setup()
+    native.wait()
     dtype = "bfloat16" if setup.number == HALF else "float32"
 
     def rate(rows: int, columns: int) -> float:

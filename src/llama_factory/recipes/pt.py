@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from llama_factory import data, machine, storage, trainer
+from llama_factory import data, storage, trainer
 from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.model.locate import locate_for
@@ -30,6 +30,7 @@ from llama_factory.recipes.wiring import (
     outcome_of,
     plan_of,
     policy_of,
+    ready,
     source_of,
     write_resolved,
 )  # fmt: skip
@@ -39,7 +40,7 @@ from llama_factory.render import renderer_for
 def pt(run: Run, say: Say, language: Language) -> Outcome:
     """Raises LlamaFactoryError; `errors.EXIT_CODES` says what each kind ends with."""
     require(run, "train")
-    machine.torch_setup()
+    ready(run)
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
     findings = check.audit(run, bench.folders, bench.renderer, rows, bench.grown)

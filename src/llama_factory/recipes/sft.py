@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from llama_factory import data, machine, storage, trainer
+from llama_factory import data, storage, trainer
 from llama_factory.config import Run, require
 from llama_factory.errors import Language
 from llama_factory.losses import Term, asft, dft, eaft, smoothed, token_nll
@@ -34,6 +34,7 @@ from llama_factory.recipes.wiring import (
     outcome_of,
     plan_of,
     policy_of,
+    ready,
     source_of,
     write_resolved,
 )  # fmt: skip
@@ -53,7 +54,7 @@ TERM = "sft"
 def sft(run: Run, say: Say, language: Language) -> Outcome:
     """Raises LlamaFactoryError; `errors.EXIT_CODES` says what each kind ends with."""
     require(run, "train")
-    machine.torch_setup()
+    ready(run)
     bench = _bench(run, say, language)
     rows = data.prepare(run, bench.renderer, cache=storage.cache_folder(os.environ), say=say, language=language)
     findings = check.audit(run, bench.folders, bench.renderer, rows, bench.grown)

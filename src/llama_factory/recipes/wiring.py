@@ -91,6 +91,14 @@ def bench_of(run: Run, folders: Folders, renderer: Renderer) -> Bench:
     return Bench(run, output, folders, renderer, device, precision, grown, checkpointing=twice)
 
 
+def ready(run: Run) -> None:
+    """Torch set up for this machine, and kernels for it begun where the run will take them: beside what comes first."""
+    from llama_factory.model.native import library as native
+
+    machine.torch_setup()
+    native.use(run.model.fused_layers and machine.pick_device(run.model.device_map) == "cpu")
+
+
 def plan_of(run: Run, precision: Precision, policy: Policy | None = None) -> FitPlan:
     """policy: what is trained, where it is known already; some of it may learn at a rate of its own."""
     training, optimizer, schedule = run.training, run.training.optimizer, run.training.schedule
@@ -148,7 +156,7 @@ def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
 
     run, said = bench.run, list[Finding]()
     dtype, fused = bench.precision.compute, run.model.fused_layers
-    native.use(fused)
+    native.use(fused and bench.device == "cpu")
     dropout = run.training.noise.model_dropout
     longer = window.for_training(run, bench.folders.base, bench.folders.adapters)
     module = load.load_for(

@@ -77,16 +77,16 @@ class _Native:
         self.wanted = True
         self.why: CannotCompile | None = None
         self._lock = threading.Lock()
-        self._making: threading.Thread | None = None
+        self.making: threading.Thread | None = None
         self._made: Library | None = None
         self._looked = False
 
     def prepare(self) -> None:
         """Begin to compile, if that was not begun before."""
         with self._lock:
-            if self._making is None:
-                self._making = threading.Thread(target=self._make, name="kernels", daemon=True)
-                self._making.start()
+            if self.making is None:
+                self.making = threading.Thread(target=self._make, name="kernels", daemon=True)
+                self.making.start()
 
     def library(self) -> Library | None:
         if not self.wanted:
@@ -109,9 +109,9 @@ class _Native:
     def _prove(self) -> None:
         """In the thread that computes: torch gives each thread that computes others to help it."""
         with self._lock:
-            if self._looked or self._making is None:
+            if self._looked or self.making is None:
                 return
-            self._making.join()
+            self.making.join()
             if self._made is not None and (different := proof.first_that_differs(self._made)):
                 self._made, self.why = None, CannotCompile("different", different)
             self._looked = True
@@ -125,6 +125,12 @@ def use(wanted: bool) -> None:
     NATIVE.wanted = wanted
     if wanted:
         NATIVE.prepare()
+
+
+def wait() -> None:
+    """Until compiling is done, if it was begun: both cores are free again."""
+    if NATIVE.making is not None:
+        NATIVE.making.join()
 
 
 def library_for(*tensors: Tensor) -> Library | None:
