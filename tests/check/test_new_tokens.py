@@ -110,7 +110,17 @@ def test_what_leaves_new_rows_as_they_began_is_refused_before_anything_is_opened
     assert {"config.tokens-stay-frozen", "config.tokens-not-with"} & set(ids(report, "error"))
 
 
-def test_the_step_of_check_trains_new_rows(checked) -> None:
-    report = checked(spelled("<a>"), add_tokens="<a>", step=lambda stage: None)
+STEPS: dict[str, dict[str, Any]] = {
+    "lora": {},
+    "lora, anchored": {"use_asft_loss": True, "neftune_noise_alpha": 5, "lora_dropout": 0.1},
+    "lora, packed": {"packing": True, "cutoff_len": 128},
+    "full, anchored to a second copy": {"finetuning_type": "full", "use_asft_loss": True, "learning_rate": 1e-4},
+    "freeze": {"finetuning_type": "freeze", "freeze_trainable_layers": 1, "learning_rate": 1e-4},
+}
+
+
+@pytest.mark.parametrize("keys", STEPS.values(), ids=STEPS)
+def test_the_step_of_check_trains_new_rows(checked, keys: dict[str, Any]) -> None:
+    report = checked(spelled("<a>"), add_tokens="<a>", step=lambda stage: None, **keys)
     assert report.exit_code == 0, report.findings
     assert report.trial is not None

@@ -259,10 +259,10 @@ def _compare(bench: Bench, rows: Prepared, folder: Path, made: _Made) -> float:
 def _reopened(bench: Bench, folder: Path) -> Policy:
     """The result as a run that trains it further opens it: an adapter on a base loaded anew, or the model itself."""
     if bench.run.method.adapts:
-        folders = replace(bench.folders, adapters=(*bench.beneath.values(), folder))
-    else:
-        folders = replace(bench.folders, base=folder)
-    return policy_of(replace(bench, folders=folders, reopens=True))[0]
+        opened = replace(bench, folders=replace(bench.folders, adapters=(*bench.beneath.values(), folder)))
+    else:  # which has its new tokens' rows already
+        opened = replace(bench, folders=replace(bench.folders, base=folder), grown=None)
+    return policy_of(replace(opened, reopens=True))[0]
 
 
 def _same(own: Tensor | None, master: Tensor) -> bool:
