@@ -34,6 +34,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -221,6 +222,7 @@ def run_of(name: str, room: Path, output: str) -> Any:
 def train(name: str, room: Path) -> dict[str, Any]:
     """One case, in this process."""
     from llama_factory import recipes
+    from llama_factory.model.native import library as native
     from llama_factory.recipes import foresight
     from llama_factory.trainer.update import Updater
 
@@ -256,6 +258,7 @@ def train(name: str, room: Path) -> dict[str, Any]:
         "seconds_planned": found.train_s,
         "seconds_measured": found.measured_s,
         "step_seconds": steps,
+        "native": native.NATIVE.library() is not None,
         "rates": {"products": rates[-1].products, "head": rates[-1].head, "bytes": rates[-1].bytes},
     }
 
@@ -314,8 +317,9 @@ def planned(name: str, known: Mapping[str, Any], room: Path) -> dict[str, Any]:
     """What is planned of a case now, by the rates that were measured then, and what it is made of."""
     from llama_factory import data, machine
     from llama_factory.model.locate import locate_for
+    from llama_factory.planner import choice
     from llama_factory.planner.memory import widest
-    from llama_factory.planner.setup import trained
+    from llama_factory.planner.setup import at_once
     from llama_factory.planner.speed import Rates, work
     from llama_factory.recipes import foresight
     from llama_factory.recipes.sources import source_of
@@ -328,7 +332,9 @@ def planned(name: str, known: Mapping[str, Any], room: Path) -> dict[str, Any]:
         rows = data.prepare(run, renderer, cache=room / "cache", say=lambda line: None, language="en")
         compute = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute
         shape, way = foresight.largest_way(run, folders.base, source_of(run, rows, run.stage), compute)
-        usual, steps = foresight.typical(run, rows, way.setup)
+    then = replace(way.setup, native=known.get("native", False))  # raw figures from before there were such kernels
+    way = choice.of(shape, then, choice.Room(memory=0))
+    usual, steps = foresight.typical(run, rows, then)
     memory, setup, done = way.memory, way.setup, work(shape, usual)
     passing = memory.activations + memory.logits + memory.buffers
     found = {
@@ -337,7 +343,7 @@ def planned(name: str, known: Mapping[str, Any], room: Path) -> dict[str, Any]:
         "between": known["memory_measured"] - (way.total - memory.holes),
         "passing": passing,
         "widest": widest(shape, setup),
-        "sums": setup.master * trained(shape, setup) if memory.masters else 0,
+        "sums": setup.master * at_once(shape, setup) if memory.masters else 0,
         "work": {
             "products": steps * done.operations, "head": steps * done.head, "moved": steps * done.moved,
             "rest": steps * done.rest, "kernels": steps * done.kernels,

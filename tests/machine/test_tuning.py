@@ -101,3 +101,24 @@ def test_a_copy_of_a_file_is_set_aside_and_comes_back_as_it_was(tmp_path: Path) 
     machine.set_aside(numbers.ctypes.data, numbers.nbytes)
     assert numbers[5] == -1.0
     machine.set_aside(numbers.ctypes.data, 5)  # less than a page: nothing to do
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a request to Linux")
+def test_what_is_mapped_from_the_files_of_a_folder_is_set_aside(tmp_path: Path) -> None:
+    import numpy as np
+
+    (tmp_path / "other").mkdir()
+    mapped = []
+    for file in (tmp_path / "numbers", tmp_path / "other" / "numbers"):
+        np.arange(8 << 20, dtype=np.float32).tofile(file)
+        mapped.append(np.memmap(file, dtype=np.float32, mode="c"))
+    numbers, other = mapped
+    numbers[5] = -1.0
+    total = numbers.sum(dtype=np.float64)
+    assert other.sum(dtype=np.float64) > total
+    before = machine.memory().current
+    machine.set_files_aside(tmp_path)
+    assert before - 1.2 * numbers.nbytes < machine.memory().current < before - numbers.nbytes / 2
+    assert numbers[5] == -1.0
+    assert numbers.sum(dtype=np.float64) == total
+    machine.set_files_aside(tmp_path / "nothing")

@@ -79,7 +79,8 @@ def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
     lora = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20 + 7 * 5) + softmax
     setup = Setup(lengths=(10,), rank=5)
     assert kept(small, setup) == 3 * 2 * lora
-    assert kept(small, replace(setup, number=SINGLE, checkpointing=True)) == 4 * (3 * 10 * 8 + lora)
+    spread = 10 * 4 * 8 - softmax  # of torch's own attention in fp32: keys and values for every head, and no P
+    assert kept(small, replace(setup, number=SINGLE, checkpointing=True)) == 4 * (3 * 10 * 8 + lora + spread)
     full = 10 * (4 * 8 + 2 * 8 + 2 * 4 + 2 * 20) + softmax
     assert kept(small, replace(setup, method="full")) == 3 * 2 * full
     assert kept(small, replace(setup, method="freeze", layers=1)) == 2 * full
@@ -94,13 +95,30 @@ def test_kept_for_the_backward_by_hand(small: ModelShape) -> None:
     assert computed_scores(small, long) == softmax + 4 * 2000 * (2000 + 128) // 2
 
 
+def test_compiled_kernels_keep_one_number_a_query_and_no_softmax(small: ModelShape) -> None:
+    narrow, wide = Setup(lengths=(10,), native=True), replace(small, key_width=16, value_width=16)
+    assert kept(small, narrow) == kept(small, replace(narrow, native=False)), "heads of 2 numbers are not theirs"
+    softmax = 4 * (10 * (10 + 128) // 2)
+    plain = kept(wide, replace(narrow, native=False))
+    assert kept(wide, narrow) == plain - 3 * 2 * softmax + 3 * 4 * 4 * 10
+    assert kernels(wide, replace(narrow, native=False)) - kernels(wide, narrow) == 6
+    for number in (HALF, SINGLE):
+        ours = memory(wide, replace(narrow, number=number))
+        assert ours.total < memory(wide, replace(narrow, number=number, native=False)).total
+
+
 def test_the_constants_are_those_of_our_layers() -> None:
     from llama_factory.model import frozen, head, isolated
+    from llama_factory.model.native import attention as native_attention
+    from llama_factory.model.native import library as native_library
+    from llama_factory.recipes.setups import NEEDS
 
     assert (activations.BLOCK, activations.KEPT_KEYS) == (isolated.BLOCK, isolated.KEPT_KEYS)
     assert (activations.CHUNK_ROWS, activations.FLAT_ROWS) == (head.CHUNK_ROWS, head.FLAT_ROWS)
     assert activations.KEPT_BYTES == head.KEPT_BYTES
     assert LAID_OUT_SHARE == frozen.SHARE
+    assert native_attention.LANES == activations.LANES
+    assert native_library.NEEDS == NEEDS
     for size, free in ((100, 1599), (100, 1600), (0, 5)):
         assert would_lay_out(size, free) == frozen.would_take(size, free)
 

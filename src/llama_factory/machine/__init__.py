@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from llama_factory.machine.ahead import make_ready
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
-from llama_factory.machine.compiler import CannotCompile, compiled
+from llama_factory.machine.compiler import CannotCompile, compiled, compiles
 from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
 from llama_factory.machine.probe import copy_rate, product_rate
 from llama_factory.machine.shortage import first_line, is_out_of_memory
-from llama_factory.machine.tuning import hush, keep_memory, set_aside, torch_setup
+from llama_factory.machine.tuning import hush, keep_memory, set_aside, set_files_aside, torch_setup
 from llama_factory.machine.usage import Gauge, Usage
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "Precision",
     "Usage",
     "compiled",
+    "compiles",
     "copy_rate",
     "describe",
     "environment",
@@ -39,5 +40,6 @@ __all__ = [
     "pick_precision",
     "product_rate",
     "set_aside",
+    "set_files_aside",
     "torch_setup",
 ]

@@ -34,6 +34,15 @@ class CannotCompile(Exception):
         self.why, self.found = why, found
 
 
+def compiles(needs: frozenset[str]) -> bool:
+    """Whether `compiled` would have what it takes: the system, the processor, a compiler."""
+    return sys.platform.startswith("linux") and not needs - describe().flags and _compiler() is not None
+
+
+def _compiler() -> str | None:
+    return next(filter(None, map(shutil.which, [os.environ.get("CXX") or "", *COMPILERS])), None)
+
+
 def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> ctypes.CDLL:
     """The library of these .cpp files (headers among them are only looked at); made where it is not there yet.
 
@@ -44,7 +53,7 @@ def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) ->
         raise CannotCompile("system", sys.platform)
     if missing := needs - machine.flags:
         raise CannotCompile("processor", ", ".join(sorted(missing)))
-    compiler = next(filter(None, map(shutil.which, [os.environ.get("CXX") or "", *COMPILERS])), None)
+    compiler = _compiler()
     if compiler is None:
         raise CannotCompile("compiler", ", ".join(COMPILERS))
     _share_threads()

@@ -24,6 +24,9 @@ FLAT_ROWS = 32
 KEPT_BYTES = 512 * 2**20
 """As in `model/isolated.py` and `model/head.py`; a test compares them."""
 
+LANES = 16
+"""As in `model/native/attention.py`."""
+
 NORMS_KEEP_EXACT = 2
 """The library's norm keeps a whole copy in fp32 for its backward."""
 
@@ -48,15 +51,19 @@ def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
     wide = 4 * shape.hidden + query + key + value + out
     numbers = wide + _mlp(shape, layer, setup) + _ranks(layer, setup)
     exact = 0 if setup.fused else NORMS_KEEP_EXACT * shape.hidden * SINGLE
-    return setup.tokens * (numbers * setup.number + exact) + kept_scores(shape, setup) * setup.number
+    if setup.number == SINGLE and setup.method != PROMPTS and not attends_natively(shape, setup):
+        numbers += 3 * query + out  # torch's own attention, row by row: keys and values for every head, in and out
+    sums = shape.heads * SINGLE if attends_natively(shape, setup) else 0  # one number a query
+    return setup.tokens * (numbers * setup.number + exact + sums) + kept_scores(shape, setup) * setup.number
 
 
 def kept_scores(shape: ModelShape, setup: Setup) -> int:
     """Numbers of the softmax that a layer's attention keeps: of a document's first blocks, up to KEPT_KEYS keys.
 
-    Rows behind learned tokens go through torch's own attention, which keeps none.
+    The compiled kernel keeps none, nor does torch's own attention, which is taken for rows behind learned tokens and
+    in fp32.
     """
-    if setup.method == PROMPTS:
+    if setup.method == PROMPTS or attends_natively(shape, setup) or setup.number == SINGLE:
         return 0
     return shape.heads * sum(_triangle(min(length, KEPT_KEYS)) for length in setup.lengths)
 
@@ -64,6 +71,11 @@ def kept_scores(shape: ModelShape, setup: Setup) -> int:
 def computed_scores(shape: ModelShape, setup: Setup) -> int:
     """Numbers of the softmax that a layer's attention computes."""
     return shape.heads * sum(_triangle(length) for length in setup.lengths)
+
+
+def attends_natively(shape: ModelShape, setup: Setup) -> bool:
+    """As `model/native/attention.py` decides it by widths."""
+    return setup.native and setup.cpu and shape.key_width % LANES == 0 and shape.value_width == shape.key_width
 
 
 def _triangle(length: int) -> int:
@@ -106,7 +118,7 @@ def head_buffers(shape: ModelShape, setup: Setup) -> int:
         return _all_logits(shape, setup)
     rows = min(CHUNK_ROWS, setup.learned)
     chunk = rows * shape.vocab * setup.number
-    flat = 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
+    flat = 0 if setup.native else 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
     slopes = setup.learned * shape.hidden * setup.number
     if setup.learns_whole:
         whole = setup.learned * shape.vocab * setup.number
@@ -126,8 +138,11 @@ def _all_logits(shape: ModelShape, setup: Setup) -> int:
 def passing(shape: ModelShape, setup: Setup) -> int:
     """What the backward of one layer holds beside what was kept: five tensors as wide as the MLP inside; of attention
     the gradients of both sides of its softmax, and what goes in and out laid side by side; of the norms three in fp32.
+
+    Compiled kernels make neither softmax nor norms anew, and of the tensors as wide as the MLP one less.
     """
     widest = max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
     heads = 3 * shape.heads * shape.key_width + 4 * shape.kv_heads * shape.key_width
-    numbers = setup.tokens * (5 * widest + 2 * shape.hidden + heads) + 2 * kept_scores(shape, setup)
-    return numbers * setup.number + 3 * SINGLE * setup.tokens * shape.hidden
+    inside, exact = (4, 0) if setup.native else (5, 3 * SINGLE)
+    numbers = setup.tokens * (inside * widest + 2 * shape.hidden + heads) + 2 * kept_scores(shape, setup)
+    return numbers * setup.number + exact * setup.tokens * shape.hidden

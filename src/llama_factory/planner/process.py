@@ -6,7 +6,7 @@ In: a `Setup`. Out: bytes that are added to a plan, and how many kernels a micro
 
 from __future__ import annotations
 
-from llama_factory.planner.activations import BLOCK
+from llama_factory.planner.activations import BLOCK, attends_natively
 from llama_factory.planner.setup import HALF, PROMPTS, Setup
 from llama_factory.records import ModelShape
 
@@ -52,4 +52,5 @@ def kernels(shape: ModelShape, setup: Setup) -> int:
     if setup.method == PROMPTS:  # rows go alone, there and back, through torch's own attention
         return 2 * len(widths) * len(setup.lengths)
     each = LEARNING if setup.method in ("full", "freeze") else WITH_ADAPTER
-    return each * len(widths) + ATTENDING * -(-max(setup.lengths) // BLOCK)
+    blocks = 0 if attends_natively(shape, setup) else -(-max(setup.lengths) // BLOCK)
+    return each * len(widths) + ATTENDING * blocks

@@ -31,8 +31,8 @@ class Setup:
     tokens that stand before every row. block: of `oft`, the width of a rotation. layers: of `freeze`, from the top,
     or from the bottom if negative; blocks: in place of them, so many that are evenly spread (LLaMA Pro); modules:
     their parts that learn. reference: the base lies there once more, as it was. fused: our layers take the place of
-    the library's. free: bytes of memory that may be taken, which decides whether frozen weights are laid out in the
-    processor's order.
+    the library's; native: the kernels that are compiled here compute attention, norms, activations and softmax. free:
+    bytes of memory that may be taken, which decides whether frozen weights are laid out in the processor's order.
     """
 
     method: str = "lora"
@@ -56,6 +56,7 @@ class Setup:
     reference: bool = False
     checkpointing: bool = False
     fused: bool = True
+    native: bool = False
     cpu: bool = True
     free: int = 0
 

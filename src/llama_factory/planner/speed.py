@@ -27,7 +27,7 @@ from llama_factory.records import ModelShape
 PASSES = 14.0
 """How often a number that the backward needs is moved: written and read by the layer that makes it and by the one that
 takes it, read again in the backward, its gradient written and read. On a processor each time in fp32, whatever it is
-kept in: norms, softmax and activations are computed in it."""
+kept in, but for compiled kernels: norms, softmax and activations are computed in it by tensors of their own."""
 
 REACHED = 0.85
 """Of the speed of one product, repeated, that the products of a training reach: their weights are not in a cache, and
@@ -137,7 +137,7 @@ def _attention(shape: ModelShape, setup: Setup) -> float:
 def moved(shape: ModelShape, setup: Setup) -> float:
     """Bytes that one micro-batch moves between the products of its layers."""
     whole = replace(setup, checkpointing=False)
-    passes = PASSES * (SINGLE / setup.number if setup.cpu else 1)
+    passes = PASSES * (SINGLE / setup.number if setup.cpu and not setup.native else 1)
     backward = passes * kept(shape, whole)
     forward_alone = shape.depth - running_layers(shape, setup)
     if forward_alone:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llama_factory import data
+from llama_factory import data, machine
 from llama_factory.config.bits import bytes_per_weight
 from llama_factory.config.optimizers import OPTIMIZERS, state_bytes
 from llama_factory.config.sections.method import PROMPTS as PROMPT_KINDS
@@ -66,6 +66,7 @@ def setup_of(
         reference=training.loss.kind == "asft" and not method.adapts,
         checkpointing=bool(training.gradient_checkpointing),
         fused=run.model.fused_layers and not (method.lora.lora_dropout or method.lora.use_dora),
+        native=cpu and run.model.fused_layers and machine.compiles(NEEDS),
         cpu=cpu,
         free=free,
     )
@@ -108,6 +109,9 @@ def _active(run: Run, shape: ModelShape) -> int:
         return max(layer.parameters for layer in shape.layers)
     return sum(layer.count * layer.parameters for layer in shape.layers) if kind == "badam_ratio" else 0
 
+
+NEEDS = frozenset({"avx512f", "avx512_bf16"})
+"""As in `model/native/library.py`; a test compares them."""
 
 TOKENS = 20
 """As in `model/methods/prompts.py`; a test counts what is learned there."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from llama_factory import machine
 from llama_factory.errors import InputError, MachineError
 from llama_factory.model import weights
 from llama_factory.model.quantised import bitsandbytes, checkpoints, guards, hqq, layers
@@ -48,6 +49,7 @@ class Way:
         """The loaded model on `device`, its linear layers as asked."""
         if self.asked is not None:
             made: nn.Module = METHODS[self.asked.method].finish(model, self.asked, dtype, device)
+            machine.set_files_aside(self.folder)  # what was quantised is not read any more
             return made
         return model.to(device) if self.form is None else model  # such a one was loaded there, and may not be moved
 
