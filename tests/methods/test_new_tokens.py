@@ -130,3 +130,18 @@ def test_a_run_with_new_tokens_that_was_broken_off_goes_on_to_the_bit(
     ids = torch.tensor([[5, 600, 601, 602, 9]])
     with torch.no_grad():
         assert torch.equal(again.module.eval()(ids).logits, whole.module.eval()(ids).logits)
+
+
+def test_the_best_weights_are_the_result_and_are_put_back_with_their_new_rows(taught: Train, tiny_model: Path) -> None:
+    keys = {"val_size": 1, "eval_strategy": "steps", "eval_steps": 1, "load_best_model_at_end": True}
+    keys |= {"model": tiny_model, "per_device_train_batch_size": 7, "lr_scheduler_type": "constant"}
+    done = taught(**keys, learning_rate=0.9)  # each step is worse than the one before
+    base = load.load(tiny_model, dtype="float32", grown=vocabulary.for_use([done.folder]))
+    best = adapters.open(base, done.folder, tiny_model).module.eval()
+    ids = torch.tensor([[5, 600, 601, 602, 9]])
+    with torch.no_grad():
+        last = done.module.eval()(ids).logits
+        adapters.put_back(done.module, done.folder)
+        now, expected = done.module(ids).logits, best(ids).logits
+    assert not torch.allclose(last, expected)
+    torch.testing.assert_close(now, expected, rtol=1e-4, atol=1e-4)
