@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from peft import LoraConfig
@@ -80,3 +83,16 @@ def test_peft_still_has_no_public_name_for_layers_of_ones_own():
     names = [name for name in dir(LoraConfig) if "custom_module" in name]
     assert [name for name in names if not name.startswith("_")] == []
     assert "_register_custom_module" in names
+
+
+def test_gradients_of_a_tensor_are_those_of_torch_and_torch_still_imports_its_symbols_for_them():
+    """`upstream.gradients` goes when the second half fails."""
+    x = torch.randn(3, 5, generator=torch.Generator().manual_seed(0), dtype=torch.bfloat16).requires_grad_(True)
+    dy = torch.randn(3, 5, generator=torch.Generator().manual_seed(1)).bfloat16()
+    (ours,), (theirs,) = upstream.gradients(x.sin(), [x], dy), torch.autograd.grad(x.sin(), x, dy)
+    assert torch.equal(ours, theirs)
+    code = "import sys, torch; x = torch.ones(2, requires_grad=True); torch.autograd.grad(x * 2, x, torch.ones(2)); "
+    done = subprocess.run(
+        [sys.executable, "-c", code + "print('sympy' in sys.modules)"], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "True", done.stderr

@@ -100,7 +100,7 @@ def test_it_is_asked_for_what_the_usual_attention_computes(
         calls.append(1)
         return by_definition(*given, **named)
 
-    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     own = [common, 3, 1, 7, 5] if common else [3, 1, 7, 5]
     seen = [common, *(length + common for length in own[1:])] if common else own
     bounds = [torch.tensor([0, *it]).cumsum(0, dtype=torch.int32) for it in (own, seen)]
@@ -121,7 +121,7 @@ def test_it_is_asked_for_what_the_usual_attention_computes(
 def test_what_the_kernel_has_no_words_for_goes_the_usual_way(
     monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(varlen, "varlen_attn", None)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", None)
     leaves, bounds = heads(9, torch.Generator().manual_seed(0)), torch.tensor([0, 4, 9], dtype=torch.int32)
     found = []
     for attend in (varlen.attend, attention.attend):
@@ -138,7 +138,7 @@ def test_a_policy_computes_with_it_what_it_computes_without(monkeypatch: pytest.
         calls.append(1)
         return by_definition(*given, **named)
 
-    monkeypatch.setattr(varlen, "varlen_attn", kernel)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", kernel)
     torch.manual_seed(0)
     config = LlamaConfig(
         hidden_size=64, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,

@@ -21,7 +21,7 @@ from pathlib import Path
 from llama_factory.machine.facts import describe
 
 COMPILERS = ("c++", "g++", "clang++")
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-w")
+FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-w")
 PATIENCE = 120.0
 """Seconds that the compiler has; it needs about three."""
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from llama_factory.model import upstream
+
 ROUNDING = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 """Largest difference between two ways of computing the same, as a share of the largest value."""
 
@@ -55,7 +57,7 @@ def _same_numbers(theirs: nn.Module, ours: nn.Module, weight: Tensor) -> bool:
         leaf = x.clone().requires_grad_(True)
         try:
             y = module(leaf)
-            results.append((y.detach(), *torch.autograd.grad(y, leaf, dy)))
+            results.append((y.detach(), *upstream.gradients(y, [leaf], dy)))
         except (TypeError, RuntimeError):  # it takes more than one tensor, or another shape
             return False
     return all(same_but_for_rounding(one, other) for one, other in zip(*results, strict=True))

@@ -6,7 +6,7 @@ Every function here has a test that fails when upstream no longer needs it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
@@ -40,6 +40,14 @@ def softmax_backward(grad: Tensor, softmax: Tensor) -> Tensor:
     torch has it as one pass over the numbers, but only under a private name; by public ones it takes three.
     """
     return torch._softmax_backward_data(grad, softmax, -1, softmax.dtype)
+
+
+def gradients(y: Tensor, leaves: Sequence[Tensor], dy: Tensor) -> tuple[Tensor, ...]:
+    """What `torch.autograd.grad(y, leaves, dy)` gives, to the bit.
+
+    Told what came back for y, torch imports its symbolic shapes, and with them half a second of sympy.
+    """
+    return torch.autograd.grad((y * dy).sum(), leaves)
 
 
 def silu_backward_(grad: Tensor, x: Tensor) -> Tensor:

@@ -16,7 +16,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from llama_factory.errors import InputError
 from llama_factory.model import attention
@@ -99,6 +98,8 @@ def attend(
     query_THD, key_TKD, value_TKD = (it[0].transpose(0, 1) for it in (query, key, value))
     if common:
         key_TKD, value_TKD = (_with_beginning(it, own, common) for it in (key_TKD, value_TKD))
+    from torch.nn.attention.varlen import varlen_attn  # a second of torch's compiler: only where a GPU takes it
+
     out: Tensor = varlen_attn(  # type: ignore[assignment]
         query_THD.contiguous(), key_TKD.contiguous(), value_TKD.contiguous(),
         _boundaries(own, query.device), _boundaries(seen, query.device), max(own), max(seen),

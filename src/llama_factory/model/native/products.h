@@ -4,25 +4,34 @@
 
 #pragma once
 
+// Loops over registers are unrolled here and not by -O3, which takes twice as long to compile and gives no more.
+
 #include "numbers.h"
 
 template <class T, int ROWS, int VECTORS>
 inline void tile(long depth, const typename T::Stored* a, long a_row, const uint32_t* b, long b_row, float* c,
                  long c_row, bool add) {
     __m512 sum[ROWS][VECTORS];
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 8
         for (int j = 0; j < VECTORS; ++j)
             sum[i][j] = add ? _mm512_loadu_ps(c + i * c_row + j * LANES) : _mm512_setzero_ps();
     for (long k = 0; k < depth; k += T::PAIR, b += b_row) {
         __m512i words[VECTORS];
+#pragma GCC unroll 8
         for (int j = 0; j < VECTORS; ++j) words[j] = _mm512_loadu_si512(b + j * LANES);
+#pragma GCC unroll 8
         for (int i = 0; i < ROWS; ++i) {
             uint32_t word;
             std::memcpy(&word, a + i * a_row + k, sizeof word);
+#pragma GCC unroll 8
             for (int j = 0; j < VECTORS; ++j) sum[i][j] = T::dot(sum[i][j], word, words[j]);
         }
     }
+#pragma GCC unroll 8
     for (int i = 0; i < ROWS; ++i)
+#pragma GCC unroll 8
         for (int j = 0; j < VECTORS; ++j) _mm512_storeu_ps(c + i * c_row + j * LANES, sum[i][j]);
 }
 

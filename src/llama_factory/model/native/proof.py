@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from llama_factory.model import upstream
 from llama_factory.model.native import calls
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def _attention(kernels: Library, dtype: torch.dtype) -> Pairs:
     grads = calls.attention_backward(kernels, query, key, value, out, lse, dout.transpose(0, 1).contiguous(), rows)
     leaves = [it.double().requires_grad_(True) for it in (query, key, value)]
     right = attention_by_definition(leaves, rows)
-    rights = torch.autograd.grad(right, leaves, dout.double())
+    rights = upstream.gradients(right, leaves, dout.double())
     yield out.transpose(0, 1), right.detach()
     yield from ((found.transpose(0, 1), it) for found, it in zip(grads, rights, strict=True))
 
@@ -79,7 +80,7 @@ def _norm(kernels: Library, dtype: torch.dtype) -> Pairs:
     y, factor = calls.norm_forward(kernels, x, weight, 1e-5)
     leaves = x.double().requires_grad_(True), weight.double().requires_grad_(True)
     right = torch.nn.functional.rms_norm(leaves[0], (40,), leaves[1], 1e-5)
-    dx, dweight = torch.autograd.grad(right, leaves, dy.double())
+    dx, dweight = upstream.gradients(right, leaves, dy.double())
     yield y, right.detach()
     yield calls.norm_backward(kernels, x, weight, factor, dy), dx
     yield calls.norm_weight(kernels, x, factor, dy), dweight
@@ -89,7 +90,7 @@ def _gated(kernels: Library, dtype: torch.dtype) -> Pairs:
     gate, up, dh = (_some(dtype, 5, 40, seed=n) for n in range(3))
     leaves = gate.double().requires_grad_(True), up.double().requires_grad_(True)
     right = torch.nn.functional.silu(leaves[0]) * leaves[1]
-    dgate, dup = torch.autograd.grad(right, leaves, dh.double())
+    dgate, dup = upstream.gradients(right, leaves, dh.double())
     yield calls.gated_forward(kernels, gate, up), right.detach()
     yield calls.gated_backward_(kernels, gate, up, dh), dup
     yield dh, dgate
@@ -103,7 +104,7 @@ def _rotate(kernels: Library, dtype: torch.dtype) -> Pairs:
     turned = torch.cat([-leaf[..., 20:], leaf[..., :20]], dim=-1)
     right = leaf * cos.double()[:, None] + turned * sin.double()[:, None]
     yield calls.rotate(kernels, x, cos, sin, back=False), right.detach()
-    yield calls.rotate(kernels, dy, cos, sin, back=True), torch.autograd.grad(right, leaf, dy.double())[0]
+    yield calls.rotate(kernels, dy, cos, sin, back=True), upstream.gradients(right, [leaf], dy.double())[0]
 
 
 def _logprobs(kernels: Library, dtype: torch.dtype) -> Pairs:
