@@ -266,7 +266,7 @@ def test_without_them_torchs_ways_are_taken_and_the_reason_is_told(monkeypatch, 
         raise CannotCompile(why, "g++")
 
     monkeypatch.setattr(library, "NATIVE", library._Native())
-    monkeypatch.setattr(library, "compiled", cannot)
+    monkeypatch.setattr(library.making, "loaded", cannot)
     library.use(True)
     assert [finding.id for finding in library.told()] == [f"model.native-{why}"] * said
     assert library.library_for(torch.zeros(1)) is None

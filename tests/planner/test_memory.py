@@ -110,15 +110,12 @@ def test_compiled_kernels_keep_one_number_a_query_and_no_softmax(small: ModelSha
 def test_the_constants_are_those_of_our_layers() -> None:
     from llama_factory.model import frozen, head, isolated
     from llama_factory.model.native import attention as native_attention
-    from llama_factory.model.native import library as native_library
-    from llama_factory.recipes.setups import NEEDS
 
     assert (activations.BLOCK, activations.KEPT_KEYS) == (isolated.BLOCK, isolated.KEPT_KEYS)
     assert (activations.CHUNK_ROWS, activations.FLAT_ROWS) == (head.CHUNK_ROWS, head.FLAT_ROWS)
     assert activations.KEPT_BYTES == head.KEPT_BYTES
     assert LAID_OUT_SHARE == frozen.SHARE
     assert native_attention.LANES == activations.LANES
-    assert native_library.NEEDS == NEEDS
     for size, free in ((100, 1599), (100, 1600), (0, 5)):
         assert would_lay_out(size, free) == frozen.would_take(size, free)
 

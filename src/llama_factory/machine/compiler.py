@@ -44,9 +44,21 @@ def _compiler() -> str | None:
 
 
 def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> ctypes.CDLL:
-    """The library of these .cpp files (headers among them are only looked at); made where it is not there yet.
+    """The library of these .cpp files, as `made` makes it, loaded. Raises CannotCompile."""
+    library = made(sources, folder, needs=needs)
+    _share_threads()
+    try:
+        if (loaded := _load(library)) is None:
+            library.unlink()
+            loaded = ctypes.CDLL(str(made(sources, folder, needs=needs)))
+    except OSError as error:
+        raise CannotCompile("failed", str(error).splitlines()[0]) from error
+    return loaded
 
-    Raises CannotCompile.
+
+def made(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> Path:
+    """The file of the library of these .cpp files (headers among them are only looked at); made where it is not there
+    yet. Loads nothing. Raises CannotCompile.
     """
     machine = describe()
     if not sys.platform.startswith("linux"):
@@ -56,13 +68,11 @@ def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) ->
     compiler = _compiler()
     if compiler is None:
         raise CannotCompile("compiler", ", ".join(COMPILERS))
-    _share_threads()
     library = folder / f"{_key(sources, compiler, machine.cpu, machine.flags)}.so"
     try:
-        if library.exists() and (loaded := _load(library)) is not None:
-            return loaded
-        _make(sources, compiler, library)
-        return ctypes.CDLL(str(library))
+        if not library.exists():
+            _make(sources, compiler, library)
+        return library
     except (OSError, subprocess.SubprocessError) as error:
         raise CannotCompile("failed", str(error).splitlines()[0]) from error
 

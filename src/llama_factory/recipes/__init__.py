@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from llama_factory import machine
+from llama_factory.model.native import making
 from llama_factory.recipes.outcome import Outcome, Say
 
 if TYPE_CHECKING:
@@ -19,15 +20,22 @@ if TYPE_CHECKING:
 __all__ = ["RECIPES", "Outcome", "Say", "train"]
 
 
+def _before_torch(run: Run) -> None:
+    """What has to come before torch is first imported, or is done beside that: the kernels, where there is no GPU."""
+    machine.keep_memory()
+    if run.model.fused_layers and not machine.describe().gpus:
+        making.begin()
+
+
 def _sft(run: Run, say: Say, language: Language) -> Outcome:
-    machine.keep_memory()  # before torch is first imported, which is now
+    _before_torch(run)
     from llama_factory.recipes.sft import sft
 
     return sft(run, say, language)
 
 
 def _pt(run: Run, say: Say, language: Language) -> Outcome:
-    machine.keep_memory()
+    _before_torch(run)
     from llama_factory.recipes.pt import pt
 
     return pt(run, say, language)

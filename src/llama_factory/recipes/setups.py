@@ -14,6 +14,7 @@ from llama_factory.config.bits import bytes_per_weight
 from llama_factory.config.optimizers import OPTIMIZERS, state_bytes
 from llama_factory.config.sections.method import PROMPTS as PROMPT_KINDS
 from llama_factory.model import expansion
+from llama_factory.model.native.making import NEEDS
 from llama_factory.model.quantised.asked import asked_by
 from llama_factory.model.quantised.checkpoints import Form
 from llama_factory.planner.setup import HALF, PROMPTS, SINGLE, Setup
@@ -109,9 +110,6 @@ def _active(run: Run, shape: ModelShape) -> int:
         return max(layer.parameters for layer in shape.layers)
     return sum(layer.count * layer.parameters for layer in shape.layers) if kind == "badam_ratio" else 0
 
-
-NEEDS = frozenset({"avx512f", "avx512_bf16"})
-"""As in `model/native/library.py`; a test compares them."""
 
 TOKENS = 20
 """As in `model/methods/prompts.py`; a test counts what is learned there."""

@@ -1,7 +1,8 @@
 """Kernels in C++ for the processor, compiled on it: attention, norms, gated activations, rotation, the head's softmax.
 
     *.cpp, *.h  the kernels: what a pass computes, 16 numbers at a time, in float32 or bfloat16
-    library     when they are taken, compiling, loading
+    making      compiled, as early as possible
+    library     when they are taken, loading
     calls       each as a function of tensors
     proof       each beside its formula, before the first use
 

@@ -1,29 +1,24 @@
 """The kernels of this folder, compiled and loaded: when they are taken, and how Python calls them.
 
 In: tensors. Out: the same calls for float32 and bfloat16, or None where torch's own ways are taken: no compiler,
-another processor, another device or format, or a run that asked for that (`native_kernels: false`). Compiling goes on
-beside other work from `prepare` on and is waited for by the first call. Before they are used the kernels are compared
+another processor, another device or format, or a run that asked for that (`fused_layers: false`). Compiling goes on
+beside other work (`making`) and is waited for by the first call. Before they are used the kernels are compared
 with torch on small numbers; where they differ, they are not used, and `told` says so.
 """
 
 from __future__ import annotations
 
 import ctypes
-import os
 import threading
 from collections.abc import Callable
-from importlib.resources import as_file, files
 
 import torch
 from torch import Tensor
 
-from llama_factory.machine import CannotCompile, compiled
-from llama_factory.model.native import proof
+from llama_factory.machine import CannotCompile
+from llama_factory.model.native import making, proof
 from llama_factory.records import Finding
-from llama_factory.storage import cache_folder
 
-SOURCES = ("attention.cpp", "rows.cpp", "products.h", "numbers.h")
-NEEDS = frozenset({"avx512f", "avx512_bf16"})
 FORMATS = {torch.float32: 0, torch.bfloat16: 1}
 
 STRUCT = "p"
@@ -98,13 +93,9 @@ class _Native:
 
     def _make(self) -> None:
         try:
-            with as_file(files(__package__)) as folder:
-                sources = [folder / name for name in SOURCES]
-                self._made = Library(compiled(sources, cache_folder(os.environ) / "kernels", needs=NEEDS))
+            self._made = Library(making.loaded())
         except CannotCompile as error:
             self.why = error
-        except OSError as error:  # the folder of the sources, or that of the cache
-            self.why = CannotCompile("folder", str(error))
 
     def _prove(self) -> None:
         """In the thread that computes: torch gives each thread that computes others to help it."""
