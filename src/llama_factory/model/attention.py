@@ -69,12 +69,11 @@ def attend(
         return out.transpose(1, 2).contiguous(), None
     lengths = cu_seq_lens_q.diff().tolist()
     common = 0 if cu_seq_lens_k is None else int(cu_seq_lens_k[-1] - cu_seq_lens_k[-2]) - lengths[-1]
-    if softcap is None and s_aux is None and dropout == 0.0:
+    if softcap is None and s_aux is None and dropout == 0.0 and _in_half_on_processor(query):
         rows = Rows(lengths, scaling, sliding_window, common)
         if (whole := native_attention(query, key, value, rows)) is not None:
             return whole, None
-        if _in_half_on_processor(query):
-            return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
+        return isolated_attention(query, key, value, lengths, scaling, sliding_window, common), None
     done: list[Tensor] = []
     for q, k, v in zip(*(_rows(it, lengths, common) for it in (query, key, value)), strict=True):
         window = _window(q.shape[2], sliding_window, q.device)

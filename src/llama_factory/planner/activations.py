@@ -75,7 +75,8 @@ def computed_scores(shape: ModelShape, setup: Setup) -> int:
 
 def attends_natively(shape: ModelShape, setup: Setup) -> bool:
     """As `model/native/attention.py` decides it by widths."""
-    return setup.native and setup.cpu and shape.key_width % LANES == 0 and shape.value_width == shape.key_width
+    half = setup.number != SINGLE  # in float32 torch's own attention is taken
+    return half and setup.native and setup.cpu and shape.key_width % LANES == 0 and shape.value_width == shape.key_width
 
 
 def _triangle(length: int) -> int:
