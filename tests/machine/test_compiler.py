@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from llama_factory.machine import compiler
-from llama_factory.machine.compiler import CannotCompile, compiled
+from llama_factory.machine.compiler import CannotCompile, load_compiled
 
 NONE: frozenset[str] = frozenset()
 
@@ -27,10 +27,10 @@ def source(folder: Path, text: str = "int answer() { return 42; }", name: str = 
 
 def test_made_once_and_found_again(tmp_path):
     files, kept = [source(tmp_path)], tmp_path / "kept"
-    assert compiled(files, kept, needs=NONE).answer() == 42
+    assert load_compiled(files, kept, NONE).answer() == 42
     (made,) = kept.iterdir()
     before = made.stat().st_mtime_ns
-    assert compiled(files, kept, needs=NONE).answer() == 42
+    assert load_compiled(files, kept, NONE).answer() == 42
     assert [it.stat().st_mtime_ns for it in kept.iterdir()] == [before]
 
 
@@ -40,50 +40,50 @@ def test_another_source_header_or_compiler_is_another_library(tmp_path, monkeypa
     file = tmp_path / "small.cpp"
     file.write_text('#include "number.h"\nextern "C" int answer() { return NUMBER; }\n')
     kept = tmp_path / "kept"
-    assert compiled([file, header], kept, needs=NONE).answer() == 1
+    assert load_compiled([file, header], kept, NONE).answer() == 1
     header.write_text("#define NUMBER 2\n")
-    assert compiled([file, header], kept, needs=NONE).answer() == 2
+    assert load_compiled([file, header], kept, NONE).answer() == 2
     assert len(list(kept.iterdir())) == 2
     another = tmp_path / "my-c++"
     another.symlink_to(shutil.which("c++") or shutil.which("g++") or "")
     monkeypatch.setenv("CXX", str(another))
-    assert compiled([file, header], kept, needs=NONE).answer() == 2
+    assert load_compiled([file, header], kept, NONE).answer() == 2
     assert len(list(kept.iterdir())) == 3
 
 
 def test_every_reason_has_its_word(tmp_path, monkeypatch):
     good, kept = [source(tmp_path)], tmp_path / "kept"
     with pytest.raises(CannotCompile, match="processor: quantum"):
-        compiled(good, kept, needs=frozenset({"quantum"}))
+        load_compiled(good, kept, frozenset({"quantum"}))
     with pytest.raises(CannotCompile, match=r"failed: .*bad.cpp"):
-        compiled([source(tmp_path, "int answer( {", "bad.cpp")], kept, needs=NONE)
+        load_compiled([source(tmp_path, "int answer( {", "bad.cpp")], kept, NONE)
     assert list(kept.iterdir()) == []  # nothing half made stays
     (tmp_path / "file").write_text("")
-    with pytest.raises(CannotCompile, match="failed: "):
-        compiled(good, tmp_path / "file" / "kept", needs=NONE)
+    with pytest.raises(CannotCompile, match="folder: "):
+        load_compiled(good, tmp_path / "file" / "kept", NONE)
     with monkeypatch.context() as patch:
         patch.setattr(compiler.sys, "platform", "darwin")
         with pytest.raises(CannotCompile, match="system: darwin"):
-            compiled(good, kept, needs=NONE)
+            load_compiled(good, kept, NONE)
     with monkeypatch.context() as patch:
         patch.setenv("PATH", "")
         with pytest.raises(CannotCompile, match="compiler: "):
-            compiled(good, kept, needs=NONE)
+            load_compiled(good, kept, NONE)
 
 
 def test_a_broken_library_in_the_cache_is_made_again(tmp_path):
     files = [source(tmp_path)]
-    compiled(files, tmp_path / "elsewhere", needs=NONE)
+    load_compiled(files, tmp_path / "elsewhere", NONE)
     (made,) = (tmp_path / "elsewhere").iterdir()
     broken = tmp_path / "kept" / made.name
     broken.parent.mkdir()
     broken.write_bytes(b"\0" * 100)
-    assert compiled(files, tmp_path / "kept", needs=NONE).answer() == 42
+    assert load_compiled(files, tmp_path / "kept", NONE).answer() == 42
     assert broken.stat().st_size > 100
 
 
 def _answer(folder: str) -> int:
-    return int(compiled([Path(folder) / "small.cpp"], Path(folder) / "kept", needs=NONE).answer())
+    return int(load_compiled([Path(folder) / "small.cpp"], Path(folder) / "kept", NONE).answer())
 
 
 @pytest.mark.slow

@@ -245,8 +245,8 @@ def test_the_head_with_and_without_its_kernel(monkeypatch, scale):
 def test_switched_off_nothing_takes_them_and_nothing_is_told(monkeypatch):
     monkeypatch.setattr(library, "NATIVE", library._Native())
     library.NATIVE.wanted = False
+    monkeypatch.setattr(library.MAKING, "loaded", lambda: pytest.fail("they were looked for"))
     assert library.library_for(torch.zeros(1)) is None
-    assert library.NATIVE.making is None
     assert library.told() == []
 
 
@@ -266,7 +266,7 @@ def test_without_them_torchs_ways_are_taken_and_the_reason_is_told(monkeypatch, 
         raise CannotCompile(why, "g++")
 
     monkeypatch.setattr(library, "NATIVE", library._Native())
-    monkeypatch.setattr(library.making, "loaded", cannot)
+    monkeypatch.setattr(library.MAKING, "loaded", cannot)
     library.use(True)
     assert [finding.id for finding in library.told()] == [f"model.native-{why}"] * said
     assert library.library_for(torch.zeros(1)) is None

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from llama_factory.machine.ahead import make_ready
 from llama_factory.machine.choose import Precision, pick_device, pick_precision
-from llama_factory.machine.compiler import CannotCompile, compiled, compiles
+from llama_factory.machine.compiler import CannotCompile, compiles, load_compiled, make_compiled
 from llama_factory.machine.environment import environment
 from llama_factory.machine.facts import Machine, Memory, describe, free_memory, memory
 from llama_factory.machine.probe import copy_rate, product_rate
@@ -24,7 +24,6 @@ __all__ = [
     "Memory",
     "Precision",
     "Usage",
-    "compiled",
     "compiles",
     "copy_rate",
     "describe",
@@ -34,6 +33,8 @@ __all__ = [
     "hush",
     "is_out_of_memory",
     "keep_memory",
+    "load_compiled",
+    "make_compiled",
     "make_ready",
     "memory",
     "pick_device",

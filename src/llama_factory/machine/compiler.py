@@ -23,7 +23,7 @@ from llama_factory.machine.facts import describe
 COMPILERS = ("c++", "g++", "clang++")
 FLAGS = ("-std=c++17", "-O2", "-march=native", "-fopenmp", "-fPIC", "-fno-math-errno", "-w")
 PATIENCE = 120.0
-"""Seconds that the compiler has; it needs about three."""
+"""Seconds that a call of the compiler has; it needs two or three."""
 
 
 class CannotCompile(Exception):
@@ -35,7 +35,7 @@ class CannotCompile(Exception):
 
 
 def compiles(needs: frozenset[str]) -> bool:
-    """Whether `compiled` would have what it takes: the system, the processor, a compiler."""
+    """Whether `make_compiled` would have what it takes: the system, the processor, a compiler."""
     return sys.platform.startswith("linux") and not needs - describe().flags and _compiler() is not None
 
 
@@ -43,22 +43,26 @@ def _compiler() -> str | None:
     return next(filter(None, map(shutil.which, [os.environ.get("CXX") or "", *COMPILERS])), None)
 
 
-def compiled(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> ctypes.CDLL:
-    """The library of these .cpp files, as `made` makes it, loaded. Raises CannotCompile."""
-    library = made(sources, folder, needs=needs)
+def load_compiled(sources: Sequence[Path], folder: Path, needs: frozenset[str]) -> ctypes.CDLL:
+    """The library that `make_compiled` makes, on torch's own threads. Raises CannotCompile.
+
+    A file that a lost power left broken is made anew.
+    """
+    library = make_compiled(sources, folder, needs)
     _share_threads()
     try:
         if (loaded := _load(library)) is None:
             library.unlink()
-            loaded = ctypes.CDLL(str(made(sources, folder, needs=needs)))
+            loaded = ctypes.CDLL(str(make_compiled(sources, folder, needs)))
     except OSError as error:
         raise CannotCompile("failed", str(error).splitlines()[0]) from error
     return loaded
 
 
-def made(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> Path:
-    """The file of the library of these .cpp files (headers among them are only looked at); made where it is not there
-    yet. Loads nothing. Raises CannotCompile.
+def make_compiled(sources: Sequence[Path], folder: Path, needs: frozenset[str]) -> Path:
+    """The file of the library of these .cpp files, headers beside them; made where it is not there yet.
+
+    needs: features of the processor. Loads nothing, torch neither. Raises CannotCompile.
     """
     machine = describe()
     if not sys.platform.startswith("linux"):
@@ -68,13 +72,15 @@ def made(sources: Sequence[Path], folder: Path, *, needs: frozenset[str]) -> Pat
     compiler = _compiler()
     if compiler is None:
         raise CannotCompile("compiler", ", ".join(COMPILERS))
-    library = folder / f"{_key(sources, compiler, machine.cpu, machine.flags)}.so"
     try:
+        library = folder / f"{_key(sources, compiler, machine.cpu, machine.flags)}.so"
         if not library.exists():
             _make(sources, compiler, library)
-        return library
-    except (OSError, subprocess.SubprocessError) as error:
+    except subprocess.TimeoutExpired as error:
         raise CannotCompile("failed", str(error).splitlines()[0]) from error
+    except OSError as error:
+        raise CannotCompile("folder", str(error)) from error
+    return library
 
 
 def _load(library: Path) -> ctypes.CDLL | None:
@@ -100,27 +106,18 @@ def _make(sources: Sequence[Path], compiler: str, library: Path) -> None:
     """
     library.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=library.parent) as work:
-        objects = [Path(work) / f"{source.stem}.o" for source in sources if source.suffix == ".cpp"]
-        running = [
-            subprocess.Popen(  # noqa: S603  the compiler that this system has, on our own files
-                [compiler, *FLAGS, "-c", str(source), "-o", str(Path(work) / f"{source.stem}.o")],
-                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-            )
-            for source in sources
-            if source.suffix == ".cpp"
-        ]  # fmt: skip
-        for one in running:
-            _, said = one.communicate(timeout=PATIENCE)
-            if one.returncode:
-                raise CannotCompile("failed", (said.strip().splitlines() or ["?"])[0])
-        made = Path(work) / "made.so"
-        subprocess.run(  # noqa: S603
-            [compiler, "-shared", *map(str, objects), "-o", str(made)],
-            check=True,
-            capture_output=True,
-            timeout=PATIENCE,
-        )
-        made.replace(library)
+        files = [str(source) for source in sources if source.suffix == ".cpp"]
+        _run([compiler, *FLAGS, "-c", *files], work)
+        _run([compiler, "-shared", *(f"{Path(file).stem}.o" for file in files), "-o", "made.so"], work)
+        Path(work, "made.so").replace(library)
+
+
+def _run(command: list[str], folder: str) -> None:
+    done = subprocess.run(  # noqa: S603  the compiler that this system has, on our own files
+        command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    if done.returncode:
+        raise CannotCompile("failed", (done.stderr.strip().splitlines() or [f"exit {done.returncode}"])[0])
 
 
 def _share_threads() -> None:

@@ -6,8 +6,8 @@ Where a row's keys are more than its queries, it begins with the tokens of the f
 Out: the attention's output (1, T, H, D), exact for causal attention with grouped heads, scaling,
 sliding windows, capped scores and sinks. No T x T mask exists and no head is repeated.
 
-On the processor two kernels of ours compute it: the compiled one (`native`), and without that, in half precision, the
-one in torch (`isolated`).
+On a processor kernels of ours compute it in half precision: the compiled one (`native`), and where there is none, the
+one written in torch (`isolated`).
 
 The function is registered under NAME through transformers' public AttentionInterface. Called without
 boundaries (generation, the plain path) it is transformers' own `sdpa`, mask and all.

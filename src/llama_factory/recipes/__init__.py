@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from llama_factory import machine
-from llama_factory.model.native import making
+from llama_factory.model.native.making import MAKING
 from llama_factory.recipes.outcome import Outcome, Say
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def _before_torch(run: Run) -> None:
     """What has to come before torch is first imported, or is done beside that: the kernels, where there is no GPU."""
     machine.keep_memory()
     if run.model.fused_layers and not machine.describe().gpus:
-        making.begin()
+        MAKING.begin()
 
 
 def _sft(run: Run, say: Say, language: Language) -> Outcome:

@@ -18,6 +18,7 @@ from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
 from llama_factory.errors import InputError, Language, MachineError
 from llama_factory.model import load
+from llama_factory.model.native.making import MAKING
 from llama_factory.model.quantised import checkpoints
 from llama_factory.model.vocabulary import Growth
 from llama_factory.planner import choice
@@ -181,10 +182,8 @@ LARGEST = 2**32
 
 def rates_here(shape: ModelShape, setup: Setup) -> Rates:
     """This machine's speed at the model's own products, when nothing of ours is compiled beside it any more."""
-    from llama_factory.model.native import library as native
-
     machine.torch_setup()
-    native.wait()
+    MAKING.wait()
     dtype = "bfloat16" if setup.number == HALF else "float32"
 
     def rate(rows: int, columns: int) -> float:

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from llama_factory.machine import CannotCompile
-from llama_factory.model.native import making, proof
+from llama_factory.model.native import proof
+from llama_factory.model.native.making import MAKING
 from llama_factory.records import Finding
 
 FORMATS = {torch.float32: 0, torch.bfloat16: 1}
@@ -72,40 +73,29 @@ class _Native:
         self.wanted = True
         self.why: CannotCompile | None = None
         self._lock = threading.Lock()
-        self.making: threading.Thread | None = None
-        self._made: Library | None = None
+        self._found: Library | None = None
         self._looked = False
-
-    def prepare(self) -> None:
-        """Begin to compile, if that was not begun before."""
-        with self._lock:
-            if self.making is None:
-                self.making = threading.Thread(target=self._make, name="kernels", daemon=True)
-                self.making.start()
 
     def library(self) -> Library | None:
         if not self.wanted:
             return None
         if not self._looked:
-            self.prepare()
-            self._prove()
-        return self._made
+            with self._lock:
+                self._look()
+        return self._found
 
-    def _make(self) -> None:
+    def _look(self) -> None:
+        """In the thread that computes: torch gives each thread that computes others to help it."""
+        if self._looked:
+            return
         try:
-            self._made = Library(making.loaded())
+            found = Library(MAKING.loaded())
+            if different := proof.first_that_differs(found):
+                raise CannotCompile("different", different)
+            self._found = found
         except CannotCompile as error:
             self.why = error
-
-    def _prove(self) -> None:
-        """In the thread that computes: torch gives each thread that computes others to help it."""
-        with self._lock:
-            if self._looked or self.making is None:
-                return
-            self.making.join()
-            if self._made is not None and (different := proof.first_that_differs(self._made)):
-                self._made, self.why = None, CannotCompile("different", different)
-            self._looked = True
+        self._looked = True
 
 
 NATIVE = _Native()
@@ -115,13 +105,7 @@ def use(wanted: bool) -> None:
     """Take the kernels from now on, or not; compiling begins, if they are."""
     NATIVE.wanted = wanted
     if wanted:
-        NATIVE.prepare()
-
-
-def wait() -> None:
-    """Until compiling is done, if it was begun: both cores are free again."""
-    if NATIVE.making is not None:
-        NATIVE.making.join()
+        MAKING.begin()
 
 
 def library_for(*tensors: Tensor) -> Library | None:

