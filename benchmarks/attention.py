@@ -1,6 +1,7 @@
 """Does attention written for processors beat torch's own kernel on one document, forward and backward?
 
-In: nothing. Out: one line per length with the medians of processor time over rounds, both in turn.
+In: nothing. Out: one line per length with the medians of processor time over rounds, in turn: torch's kernel, ours
+written in torch (`model/isolated.py`), ours compiled (`model/native/`), and how many times as fast as the first.
 
     python benchmarks/attention.py [--rounds 7] [--threads 1] [--dtype bfloat16] [--heads 9] [--groups 3]
 
@@ -19,6 +20,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from llama_factory.machine import torch_setup
 from llama_factory.model.isolated import isolated_attention
+from llama_factory.model.native.attention import native_attention
+from llama_factory.model.native.calls import Rows
+from llama_factory.model.native.library import NATIVE
 
 WIDTH = 64
 
@@ -31,14 +35,21 @@ def arms(length: int, heads: int, groups: int, dtype: torch.dtype) -> dict[str, 
     ]
     grad = torch.randn(1, length, heads, WIDTH).to(dtype)
 
-    def ours() -> None:
+    rows = Rows([length], WIDTH**-0.5, None, 0)
+    if native_attention(*leaves, rows) is None:
+        raise SystemExit(f"no compiled kernels here: {NATIVE.why}")
+
+    def compiled() -> None:
+        torch.autograd.grad(native_attention(*leaves, rows), leaves, grad)
+
+    def isolated() -> None:
         torch.autograd.grad(isolated_attention(*leaves, [length], WIDTH**-0.5, None), leaves, grad)
 
     def torchs() -> None:
         out = scaled_dot_product_attention(*leaves, is_causal=True, enable_gqa=True)
         torch.autograd.grad(out.transpose(1, 2), leaves, grad)
 
-    return {"torch": torchs, "ours": ours}
+    return {"torch": torchs, "isolated": isolated, "compiled": compiled}
 
 
 def main() -> None:
@@ -62,9 +73,16 @@ def main() -> None:
                     run()
                 if turn:  # the first warms up
                     times[name].append((time.process_time() - start) / max(1, 1200 // length))
-        ratio = statistics.median(a / b for a, b in zip(times["torch"], times["ours"], strict=True))
-        shown = "   ".join(f"{name} {1e3 * statistics.median(seen):7.2f} ms" for name, seen in times.items())
-        print(f"{length:5} tokens   {shown}   x{ratio:.2f}")
+        shown = "   ".join(
+            f"{name} {1e3 * statistics.median(seen):7.2f} ms x{beside(times['torch'], seen):.2f}"
+            for name, seen in times.items()
+        )
+        print(f"{length:5} tokens   {shown}")
+
+
+def beside(theirs: list[float], ours: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(one / other for one, other in zip(theirs, ours, strict=True))
 
 
 if __name__ == "__main__":
