@@ -185,6 +185,17 @@ class TokenStore:
             for start, stop in part.stretches()
         )
 
+    def pieces(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """Ids and weights of the rows of this store, some rows at a time, each row once."""
+        asked_R, before = self._asked(), 0
+        for part in self._parts:
+            for start, stop in part.stretches():
+                piece = slice(part.offsets[start], part.offsets[stop])
+                lengths = np.diff(part.offsets[start : stop + 1])
+                asked_T = np.repeat(asked_R[before + start : before + stop], lengths)
+                yield part.ids_T[piece][asked_T], part.weight_T[piece][asked_T]
+            before += part.rows
+
     def last_trained(self) -> NDArray[np.int32]:
         """Of every row, the last token that has a weight."""
         last_R, at = np.zeros(self._starts[-1], dtype=np.int32), 0
@@ -199,9 +210,8 @@ class TokenStore:
 
     def digests(self) -> NDArray[np.uint64]:
         """Of every row, 64 bits of what its tokens hash to: equal rows have equal ones, and others hardly ever."""
-        asked = np.zeros(self._starts[-1], dtype=bool)
-        asked[self._index_R] = True
-        digest_R, before = np.zeros(self._starts[-1], dtype=np.uint64), 0
+        asked, before = self._asked(), 0
+        digest_R = np.zeros(self._starts[-1], dtype=np.uint64)
         for part in self._parts:
             for start, stop in part.stretches():
                 for local in (start + np.flatnonzero(asked[before + start : before + stop])).tolist():
@@ -232,6 +242,12 @@ class TokenStore:
         for part in self._parts:
             seal.update(str(part.meta["content"]).encode("ascii"))
         return seal.hexdigest()
+
+    def _asked(self) -> NDArray[np.bool_]:
+        """Of all rows in the files: which are rows of this store."""
+        asked_R = np.zeros(self._starts[-1], dtype=bool)
+        asked_R[self._index_R] = True
+        return asked_R
 
     def _find(self, number: int) -> tuple[Part, int]:
         if not 0 <= number < len(self):

@@ -1,32 +1,32 @@
 """Which of some tokens the rows hold: a token that stands in none of them learns nothing.
 
-In: token stores, ids by the text of the token. Out: findings `data.token-*`. Reads ids and weights, a part at a time.
+In: the rows that are trained on, ids by the text of the token. Out: findings `data.token-*`. Reads ids and weights, some
+rows at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 
 from llama_factory.data.store import TokenStore
 from llama_factory.records import Finding
 
-AT_ONCE = 1 << 22
 SHOWN = 8
 
 
-def audit(stores: Sequence[TokenStore], ids: Mapping[str, int]) -> list[Finding]:
+def audit(store: TokenStore, ids: Mapping[str, int]) -> list[Finding]:
     """A warning for those that no row holds, a note for those that are only ever read and never answered with."""
     if not ids:
         return []
     id_N = np.array(list(ids.values()))
     read_N, learned_N = np.zeros(len(id_N), dtype=bool), np.zeros(len(id_N), dtype=bool)
-    for part in (part for store in stores for part in store.parts):
-        for start in range(0, part.ids_T.size, AT_ONCE):
-            piece = slice(start, start + AT_ONCE)
-            _mark(part.ids_T[piece], part.weight_T[piece], id_N, read_N, learned_N)
+    for ids_T, weight_T in store.pieces():
+        near_T = (ids_T >= id_N.min()) & (ids_T <= id_N.max())
+        near, weight = ids_T[near_T], weight_T[near_T]
+        read_N |= np.isin(id_N, near)
+        learned_N |= np.isin(id_N, near[weight != 0])
     found = []
     for id, severe, missing_N in (("data.token-unused", True, ~read_N), ("data.token-only-read", False, ~learned_N)):
         tokens = [
@@ -36,16 +36,3 @@ def audit(stores: Sequence[TokenStore], ids: Mapping[str, int]) -> list[Finding]
             values = {"count": len(tokens), "new": len(ids), "found": ", ".join(map(repr, tokens[:SHOWN]))}
             found.append(Finding(id, "warning" if severe else "note", "", values))
     return found
-
-
-def _mark(
-    ids_T: NDArray[np.int32],
-    weight_T: NDArray[np.float32],
-    id_N: NDArray[np.int64],
-    read_N: NDArray[np.bool_],
-    learned_N: NDArray[np.bool_],
-) -> None:
-    near_T = (ids_T >= id_N.min()) & (ids_T <= id_N.max())
-    near, weight = ids_T[near_T], weight_T[near_T]
-    read_N |= np.isin(id_N, near)
-    learned_N |= np.isin(id_N, near[weight != 0])

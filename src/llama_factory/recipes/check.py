@@ -115,7 +115,7 @@ def audit(
             base, lengths_R, largest, longer, grown, before=beforehand.learned_tokens(run, folders, renderer)
         ),
         *vocabulary.told(run, grown, folders, renderer),
-        *([] if grown is None or rows.stream is not None else using.audit(_stores(rows), grown.ids)),
+        *([] if grown is None or rows.stream is not None else using.audit(rows.train, grown.ids)),
         *model_audit.audit_method(run, base),
         *going_on.audit(run, folders),
         *model_audit.audit_disk(

@@ -151,9 +151,9 @@ LETTERS: dict[str, Letter] = {
         zh_cure="无需操作。使用 `finetuning_type: lora` 则只训练新行。",
     ),
     "data.token-unused": Letter(
-        en="{count} of {new} new tokens stand in no row: {found}. They would learn nothing.",
+        en="{count} of {new} new tokens stand in no row that is trained on: {found}. They would learn nothing.",
         en_cure="Look for another spelling in the data (spaces, capitals), or take them out.",
-        zh="{new} 个新词元中有 {count} 个未出现在任何数据中：{found}。它们学不到任何内容。",
+        zh="{new} 个新词元中有 {count} 个未出现在任何训练数据中：{found}。它们学不到任何内容。",
         zh_cure="请检查数据中的写法（空格、大小写），或去掉这些词元。",
     ),
     "data.token-only-read": Letter(
