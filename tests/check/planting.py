@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from llama_factory.errors.letters import LETTERS
 from llama_factory.recipes.check import Report
 
 Row = Mapping[str, Any]
@@ -45,6 +46,15 @@ def copy_of(model: Path, target: Path, name: str = "config.json", **changes: Any
 
 def ids(report: Report, *severities: str) -> list[str]:
     return [one.id for one in report.findings if not severities or one.severity in severities]
+
+
+def require_found(report: Report, id: str, severity: str) -> None:
+    """The planted finding is there, as severe as it should be, and its letter can be written."""
+    found = {one.id: one for one in report.findings}
+    assert id in found, found
+    assert found[id].severity == severity
+    for text in LETTERS[id]:
+        text.format_map(found[id].values)
 
 
 LONG = {"prompt": "Tell me all.", "response": "This and that and more. " * 60}

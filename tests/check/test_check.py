@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from planting import LONG, Row, copy_of, good_rows, ids, settings, write
+from planting import LONG, Row, copy_of, good_rows, ids, require_found, settings, write
 from safetensors.numpy import load_file, save_file
 
 from llama_factory import recipes
@@ -20,7 +20,6 @@ from llama_factory.config import from_mapping
 from llama_factory.config.audit import total_steps
 from llama_factory.config.optimizers import MODULES
 from llama_factory.errors import DataError, InputError
-from llama_factory.errors.letters import LETTERS
 from llama_factory.model import audit as model_audit
 from llama_factory.model import load, weights
 from llama_factory.model.methods import Start
@@ -66,12 +65,7 @@ PLANTED: dict[str, tuple[list[Row] | None, dict[str, Any], str]] = {
 def test_what_is_planted_is_found(checked, id: str) -> None:
     rows, changes, severity = PLANTED[id]
     report = checked(rows, **changes)
-    found = {one.id: one for one in report.findings}
-    assert id in found, found
-    assert found[id].severity == severity
-    words = LETTERS[id]
-    for text in words:
-        text.format_map(found[id].values)
+    require_found(report, id, severity)
     assert report.exit_code == (0 if severity != "error" else 3 if id.startswith(("data.", "render.")) else 2)
 
 
