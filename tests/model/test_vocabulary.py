@@ -11,7 +11,7 @@ import pytest
 import torch
 from test_adapters import run_for, shaken
 
-from llama_factory.errors import InputError, LlamaFactoryError, ProofError
+from llama_factory.errors import InputError, LlamaFactoryError, MachineError, ProofError
 from llama_factory.export import merge
 from llama_factory.model import adapters, load, save, vocabulary
 from llama_factory.model.locate import Folders
@@ -131,6 +131,22 @@ def test_a_head_that_is_no_plain_layer_is_refused() -> None:
     with pytest.raises(InputError) as caught:
         vocabulary.grow(model, Growth(rows, 64 * (rows // 64 + 1), rows, {"<a>": rows}))
     assert caught.value.id == "model.cannot-grow"
+
+
+def test_memory_that_runs_out_is_not_taken_for_a_kind_of_model(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    growth = growth_of(tiny_model, add_tokens="<a>")
+    assert growth is not None
+    model = load.load(tiny_model, dtype="float32")
+
+    def full(**given: Any) -> None:
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(model, "forward", full)
+    with pytest.raises(MachineError) as caught:
+        vocabulary.grow(model, growth)
+    assert caught.value.id == "model.no-memory"
 
 
 def test_rows_that_would_not_learn_stop_the_run(tiny_model: Path) -> None:

@@ -1,7 +1,7 @@
 """Which of some tokens the rows hold: a token that stands in none of them learns nothing.
 
-In: the rows that are trained on, ids by the text of the token. Out: findings `data.token-*`. Reads ids and weights, some
-rows at a time.
+In: the rows that are trained on, ids by the text of the token. Out: findings `data.token-*`. Reads ids and weights,
+some rows at a time.
 """
 
 from __future__ import annotations

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from llama_factory.config.growing import TOKENS, never_learn
-from llama_factory.errors import InputError, LlamaFactoryError, ProofError, SeveralErrors
+from llama_factory.errors import InputError, LlamaFactoryError, MachineError, ProofError, SeveralErrors
+from llama_factory.machine import is_out_of_memory
 from llama_factory.model import fingerprint
 from llama_factory.records import Finding
 from llama_factory.render import growing
@@ -81,6 +82,8 @@ def for_training(run: Run, folders: Folders, renderer: Renderer) -> Growth | Non
         return for_use(folders.adapters)
     own = int(audit.shape(folders.base).get("vocab_size") or 0)
     ids = dict(tokenizer.new)
+    if not ids and not keys.resize_vocab:
+        return None
     needed = needed_by(renderer)
     if keys.resize_vocab and needed > own:
         ids |= {str(tokenizer.rust.id_to_token(id)): id for id in range(own, needed) if tokenizer.rust.id_to_token(id)}
@@ -211,6 +214,8 @@ def _try(model: Any, growth: Growth, kind: str, tied: bool) -> None:
             else:
                 logits = model(input_ids=ids, use_cache=False).logits
     except (RuntimeError, IndexError, ValueError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise MachineError("model.no-memory", where=_KEY) from error
         raise InputError("model.cannot-grow", where=_KEY, type=kind) from error
     still = model.get_output_embeddings().weight is model.get_input_embeddings().weight
     size = int(model.config.get_text_config().vocab_size)

@@ -55,9 +55,11 @@ LETTERS: dict[str, Letter] = {
     ),
     "render.token-known": Letter(
         en="the tokenizer has {found} already: not added again.",
-        en_cure="Nothing to do. Its row goes on from where it is.",
+        en_cure="Nothing to do where the model knows it. With `finetuning_type: lora` its row stays as it is: one that "
+        "was never trained (a reserved token) learns with `additional_target: embed_tokens,lm_head`.",
         zh="分词器已有 {found}，不再重复添加。",
-        zh_cure="无需操作，其行从现有数值继续。",
+        zh_cure="若模型认识它则无需操作。`finetuning_type: lora` 时其行保持不变；从未训练过的词元（保留词元）"
+        "请用 `additional_target: embed_tokens,lm_head` 训练。",
     ),
     "render.token-takes-control": Letter(
         en="the new token {token} overlaps with the control token {mark}: beside it, that one would not be seen any "
