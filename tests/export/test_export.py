@@ -343,6 +343,14 @@ def test_another_base_than_the_one_trained_on_is_refused(tiny_model: Path, tmp_p
     assert (error.id, error.exit_code) == ("model.other-base", 2)
 
 
+def test_adapters_that_do_not_add_up_are_refused_before_a_weight_is_read(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, odd = adapter(tiny_model, tmp_path / "one"), adapter(tiny_model, tmp_path / "odd", use_dora=True)
+    monkeypatch.setattr(load, "load_for", lambda *given, **named: pytest.fail("a model was loaded"))
+    assert refused(tiny_model, tmp_path / "out", one, odd).id == "model.adapter-does-not-add"
+
+
 def test_a_merge_that_changed_nothing_fails_with_exit_6(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

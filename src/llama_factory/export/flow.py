@@ -122,13 +122,14 @@ def _prepare(run: Run, tell: Callable[[Finding], None]) -> _Job:
     for one in added:
         if adapters.is_prompt(one):
             raise InputError("export.prompts-do-not-merge", where=one)
-        for finding in adapters.check_base(one, base):
-            tell(finding)
         born = fingerprint.read(one)
         trained = None if born is None else in_note(born.method)
         if trained is not None and rounded is None:
             tell(Finding("export.trained-on-quantised", "note", str(one), {"trained": trained.name}))
-    adapters.check_chain(added)
+    said = list[Finding]()
+    adapters.check_together(added, base, said)
+    for finding in said:
+        tell(finding)
     dtypes = merge.dtypes_of(base, run.model.infer_dtype)
     _enough(base, dtypes, place, rounded)
     renderer = _renderer(run, folders, tell)
@@ -153,8 +154,9 @@ def _enough(base: Path, dtypes: Mapping[str, str], place: Path, rounded: Rounded
     written = sum(entry.elements * weights.BYTES[weights.HEADER_NAMES.get(dtypes.get(key, ""), entry.dtype)]
                   for key, entry in known.items())  # fmt: skip
     target.room(place, written + 100_000_000)
-    bits = 0.0 if rounded is None else bytes_per_weight(rounded.asked.bits, rounded.asked.method)
-    needed = int((4 + bits) * sum(entry.elements for entry in known.values()))
+    asked = None if rounded is None else rounded.asked
+    beside = 0.0 if asked is None else bytes_per_weight(asked.bits, asked.method, double=asked.double)
+    needed = int((4 + beside) * sum(entry.elements for entry in known.values()))
     free = int(psutil.virtual_memory().available)
     if needed > free:
         values = {"needed": target.size(needed), "free": target.size(free)}

@@ -41,6 +41,9 @@ PREFIX = "base_model.model."
 CHANGE_THE_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 """Starts of LoRA for which peft takes the adapter out of the base: saved as they are, they need that other base."""
 
+DO_NOT_ADD = ("modules_to_save", "use_dora", "trainable_token_indices")
+"""Keys of adapter_config.json: modules trained whole, lengths, rows of new tokens take the place of what was there."""
+
 OPENED: Mapping[str, str] = {
     "LORA": "LoraConfig",
     "OFT": "OFTConfig",
@@ -293,11 +296,7 @@ def check_together(folders: Sequence[Path], base_folder: Path, said: list[Findin
     count = len(given) + beside
     for folder, config in zip(folders, given, strict=True):
         said += check_base(folder, base_folder)
-        kinds = {
-            "modules_to_save": "modules that were trained whole", "use_dora": "lengths (DoRA)",
-            "trainable_token_indices": "rows of new tokens",
-        }  # fmt: skip
-        found = [word for key, word in kinds.items() if config.get(key)]
+        found = [f"`{key}`" for key in DO_NOT_ADD if config.get(key)]
         if found and count > 1:
             raise InputError("model.adapter-does-not-add", where=folder, found=", ".join(found), count=count)
     if count > 1 and any(config["peft_type"] != "LORA" for config in given):

@@ -56,9 +56,9 @@ LETTERS: Mapping[str, Letter] = {
         zh_cure="请在 `lora_target` 中只写有偏置的层（此处：{known}），或删除 `lora_bias`。",
     ),
     "model.adapter-does-not-add": Letter(
-        en="the adapter brings {found}, and {count} adapters are given: these do not add up.",
+        en="the adapter was made with {found}, and {count} adapters are given: these do not add up.",
         en_cure="Export the adapter alone (`export_dir`), and take the exported model as `model_name_or_path`.",
-        zh="该适配器带有 {found}，而共给出 {count} 个适配器：它们无法叠加。",
+        zh="该适配器使用了 {found}，而共给出 {count} 个适配器：它们无法叠加。",
         zh_cure="请先单独导出该适配器（`export_dir`），再以导出的模型作为 `model_name_or_path`。",
     ),
     "model.adapter-needs-others": Letter(
