@@ -10,10 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_adapters import IDS, attach, logits, run_for, shaken, trained_adapter
+from test_adapters import saved as written
 
 from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, SeveralErrors
-from llama_factory.model import adapters, fingerprint, gated, load, lora, norm, save
+from llama_factory.model import adapters, fingerprint, gated, load, lora, norm
 from llama_factory.model.lora import FusedLinear
 from llama_factory.model.methods import Start
 from llama_factory.model.methods.directions import strongest
@@ -35,12 +36,8 @@ def two(tiny_model: Path, tmp_path: Path) -> list[Path]:
 
 
 def saved(base: Path, module: Any, folder: Path, below: list[Path], **given: Any) -> Path:
-    folder.mkdir()
-    save.trained_files(
-        module, shaken(module, 9), run_for(base, lora_rank=3, lora_alpha=5, **given), folder, base_folder=base,
-        template_text="t", template_fingerprint="f", beneath={f"my/{one.name}": one for one in below},
-    )  # fmt: skip
-    return folder
+    run = run_for(base, lora_rank=3, lora_alpha=5, **given)
+    return written(module, run, folder, base, 9, beneath={f"my/{one.name}": one for one in below})
 
 
 @pytest.mark.parametrize("fused", [False, True])

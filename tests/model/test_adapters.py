@@ -44,9 +44,21 @@ def trained_adapter(base: Path, folder: Path, seed: int = 0, **given: Any) -> Pa
     model = load.load(base, dtype="float32")
     run = run_for(base, finetuning_type="lora", lora_rank=4, **given)
     adapters.attach(model, run.method, Start("float32", seed))
+    return saved(model, run, folder, base, seed)
+
+
+def trained_further(adapter: Path, base: Path, folder: Path, **given: Any) -> Path:
+    """The adapter as a run that goes on with it leaves it."""
+    opened = adapters.open(load.load(base, dtype="float32"), adapter, base, trainable=True)
+    run = run_for(base, adapter_name_or_path=str(adapter), **given)
+    return saved(opened.module, run, folder, base, continued=adapter)
+
+
+def saved(module: torch.nn.Module, run: Run, folder: Path, base: Path, seed: int = 0, **more: Any) -> Path:
+    """What the recipe saves of a module that has learned something."""
     folder.mkdir(parents=True)
     save.trained_files(
-        model, shaken(model, seed), run, folder, base_folder=base, template_text="t", template_fingerprint="f"
+        module, shaken(module, seed), run, folder, base_folder=base, template_text="t", template_fingerprint="f", **more
     )
     return folder
 

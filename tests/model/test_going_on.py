@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_adapters import LINEAR, edit, run_for, shaken
+from test_adapters import LINEAR, edit, run_for, saved, trained_further
 
-from llama_factory.model import adapters, fingerprint, going_on, load, save
+from llama_factory.model import adapters, fingerprint, going_on, load
 from llama_factory.model import audit as model_audit
 from llama_factory.model.locate import Folders
 from llama_factory.model.methods import Start
@@ -23,11 +23,7 @@ TOKENS = {"finetuning_type": "p_tuning", "num_virtual_tokens": 3, "encoder_hidde
 def made(base: Path, folder: Path, given: dict[str, Any]) -> Path:
     run = run_for(base, **given)
     module = adapters.attach(load.load(base, dtype="float32"), run.method, Start("float32", 1, False, base)).module
-    folder.mkdir()
-    save.trained_files(
-        module, shaken(module), run, folder, base_folder=base, template_text="t", template_fingerprint="f"
-    )
-    return folder
+    return saved(module, run, folder, base)
 
 
 def said(base: Path, folder: Path, given: dict[str, Any]) -> list[Finding]:
@@ -119,14 +115,7 @@ def test_beside_a_new_adapter_the_keys_are_at_work(tiny_model: Path, tmp_path: P
 
 def test_the_note_of_what_was_trained_further_says_what_it_is(tiny_model: Path, tmp_path: Path) -> None:
     first = made(tiny_model, tmp_path / "one", LORA)
-    run = run_for(tiny_model, adapter_name_or_path=str(first), lora_rank=16)
-    opened = adapters.open(load.load(tiny_model, dtype="float32"), first, tiny_model, trainable=True)
-    second = tmp_path / "two"
-    second.mkdir()
-    save.trained_files(
-        opened.module, shaken(opened.module), run, second, base_folder=tiny_model, template_text="t",
-        template_fingerprint="f", continued=first,
-    )  # fmt: skip
+    second = trained_further(first, tiny_model, tmp_path / "two", lora_rank=16)
     born = fingerprint.read(second)
     assert born is not None
     assert born.method["lora_rank"] == json.loads((second / adapters.ADAPTER_CONFIG).read_text())["r"] == 4

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 import torch
-from test_adapters import run_for, shaken, trained_adapter
+from test_adapters import run_for, trained_adapter, trained_further
 
 from llama_factory import machine
 from llama_factory.config import from_mapping
 from llama_factory.errors import InputError, LlamaFactoryError, OurFault
-from llama_factory.model import adapters, fingerprint, going_on, load, save
+from llama_factory.model import adapters, fingerprint, going_on, load
 from llama_factory.model.locate import Folders
 from llama_factory.model.methods import Start, loftq
 from llama_factory.model.quantised import loading
@@ -93,14 +93,7 @@ def test_train_and_check_refuse_it_on_another_base_before_anything_is_loaded(
 
 
 def test_what_is_trained_further_stays_what_it_was(tiny_model: Path, tmp_path: Path, begun: Path) -> None:
-    opened = adapters.open(load.load(tiny_model, dtype="float32"), begun, tiny_model, trainable=True)
-    run = run_for(tiny_model, adapter_name_or_path=str(begun), quantization_bit=4)
-    again = tmp_path / "again"
-    again.mkdir()
-    save.trained_files(
-        opened.module, shaken(opened.module), run, again, base_folder=tiny_model, template_text="t",
-        template_fingerprint="f", continued=begun,
-    )  # fmt: skip
+    again = trained_further(begun, tiny_model, tmp_path / "again", quantization_bit=4)
     assert rounded_base([again]) == Rounded(again, FOUR, "float32", {})
 
 
