@@ -81,7 +81,7 @@ def rounds(folder: Path) -> dict[str, list[float]]:
     for key, value in weights.read(folder):
         if key.removesuffix(".weight") in LAYERS:
             weight, change, shares = value.float(), torch.zeros_like(value, dtype=torch.float32), []
-            for number in range(6):
+            for number in range(5):
                 near = dequantize_4bit(
                     *quantize_4bit(weight - change, quant_type="nf4", compress_statistics=True)
                 ).float()
@@ -90,8 +90,8 @@ def rounds(folder: Path) -> dict[str, list[float]]:
                 left, right = strongest(weight - near, 8, 8, torch.Generator().manual_seed(0), key="")
                 change = left @ right
                 shares.append(float((weight - near - change).norm() / weight.norm()))
-            found[key] = shares[:6]
-            print(key, [f"{share:.4f}" for share in found[key]])
+            found[key] = shares
+            print(key, [f"{share:.4f}" for share in shares])
     return found
 
 
