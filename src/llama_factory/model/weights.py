@@ -125,6 +125,15 @@ def read(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
                 yield key, opened.get_tensor(key)
 
 
+def tensor(entry: Entry) -> torch.Tensor:
+    """One tensor as it is stored."""
+    from safetensors import safe_open
+
+    with safe_open(entry.file, framework="pt") as opened:
+        value: torch.Tensor = opened.get_tensor(entry.key)
+    return value
+
+
 def write(
     base: Path,
     state: Mapping[str, torch.Tensor],
@@ -141,8 +150,6 @@ def write(
     known: by other names than the base's, where the model has grown; each entry says what it is called in the base.
     Shards are filled in the base's order and written one after another, so that no more than one is held.
     """
-    from safetensors import safe_open
-
     known = entries(base) if known is None else known
     stray = sorted(set(state) - set(known))
     if stray:
@@ -163,8 +170,7 @@ def write(
                         "model.other-shape", where=key, found=tuple(value.shape), expected=known[key].shape
                     )
             else:
-                with safe_open(known[key].file, framework="pt") as opened:
-                    value = opened.get_tensor(known[key].key)
+                value = tensor(known[key])
             # A copy of its own: safetensors refuses two keys that share memory, and tied tensors do.
             tensors[key] = cast(value, dtypes.get(key)).contiguous().clone()
             weight_map[key] = name

@@ -72,9 +72,11 @@ def note(module: nn.Module, folder: Path) -> dict[str, Any]:
 def compare(module: nn.Module, folders: Sequence[Path], base_folder: Path) -> None:
     """Refuse adapters that began with LoftQ on weights that are rounded in another way, or not at all."""
     rounded = rounded_base(folders)
-    for name, off in {} if rounded is None else rounded.off.items():
+    if rounded is None:
+        return
+    for name, off in rounded.off.items():
         here = _off(module, name, base_folder)
-        if rounded is not None and abs(here - off) > ALIKE * off:
+        if abs(here - off) > ALIKE * off:
             values = {"trained": f"{100 * off:.3g}", "here": f"{100 * here:.3g}", "dtype": rounded.dtype}
             raise InputError("model.loftq-rounded-otherwise", where=rounded.folder, **values)
 
@@ -119,11 +121,8 @@ def _original(name: str, known: Mapping[str, Entry], rounded_OI: Tensor) -> Tens
     Some models keep a layer's sides the other way round, or under a name of which only the end is the module's; what
     is far from its own rounded form is another weight.
     """
-    from safetensors import safe_open
-
     entry = _entry(name, known)
-    with safe_open(entry.file, framework="pt") as opened:
-        value: Tensor = opened.get_tensor(entry.key).to(rounded_OI.device).float()
+    value = weights.tensor(entry).to(rounded_OI.device).float()
     ways: list[Tensor] = [way for way in (value, value.t()) if way.shape == rounded_OI.shape]
     nearest = min(ways, key=lambda way: float((way - rounded_OI).norm()), default=None)
     if nearest is None or not float((nearest - rounded_OI).norm()) < float(nearest.norm()):

@@ -1,8 +1,8 @@
 """LoRA and its variants: small matrices beside frozen linear layers, put there by peft.
 
-In: a loaded model and the keys of LoRA. Out: the same model with adapters in it that change nothing yet. The layers
-that compute an adapter and its layer in one piece stand in `model/lora.py`; which layers are meant is found in
-`targets`. Merging is `export`'s.
+In: a loaded model and the keys of LoRA. Out: the same model with adapters in it that change nothing yet, but for
+LoftQ's, which bring a quantised model nearer to what it was. The layers that compute an adapter and its layer in one
+piece stand in `model/lora.py`; which layers are meant is found in `targets`. Merging is `export`'s.
 
 LoRA (arXiv 2106.09685): y = W x + s B A x with s = alpha / r; rsLoRA (arXiv 2312.03732): s = alpha / sqrt(r);
 DoRA (arXiv 2402.09353): a number for each output is the length of that row of W + s B A; LoRA+ (arXiv 2402.12354):

@@ -1,6 +1,7 @@
-"""What the keys ask for, as one value: how the base's linear layers are to be quantised while it is loaded.
+"""How the base's linear layers are to be quantised while it is loaded: as the keys ask, and as adapters were trained.
 
-In: `run.model.quantization`. Out: an `Asked`, or None. It imports neither torch nor the packages.
+In: `run.model.quantization`, and the notes beside adapters. Out: an `Asked`, or None; a letter where an adapter that
+began with LoftQ would stand on another base than its own. It imports neither torch nor the packages.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from llama_factory.records import Finding
 if TYPE_CHECKING:
     from llama_factory.config import Run
 
-PLAIN = "16 or 32 bit"
+PLAIN = "16/32 bit"
 LOFTQ = "loftq_init"
 COMPUTED_IN = "quantised_from"
 """In a note: the number format of the weights that were quantised, and of what they stand for."""
@@ -78,9 +79,10 @@ def rounded_base(folders: Sequence[Path]) -> Rounded | None:
     found = []
     for folder in folders:
         born = fingerprint.read(folder)
-        asked = in_note(born.method) if born is not None and loftq_in(born.method) else None
-        if born is not None and asked is not None:
-            dtype, off = born.method.get(COMPUTED_IN, "float32"), born.method.get(OFF, {})
+        method = {} if born is None else born.method
+        asked = in_note(method)
+        if asked is not None and loftq_in(method):
+            dtype, off = method.get(COMPUTED_IN, "float32"), method.get(OFF, {})
             found.append(Rounded(folder, asked, str(dtype), {str(name): float(share) for name, share in off.items()}))
     if len(found) > 1:
         raise InputError("model.loftq-twice", where=", ".join(str(one.folder) for one in found), count=len(found))
