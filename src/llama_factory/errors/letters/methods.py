@@ -66,6 +66,14 @@ LETTERS: dict[str, Letter] = {
         zh="这些适配器训练时使用了 {count} 种不同的窗口（`rope_scaling`）。",
         zh_cure="请使用训练窗口相同的适配器。",
     ),
+    "config.refused-dynamic": Letter(
+        en="`{key}: {found}` is not for training: it takes other frequencies for every length, those of the longest "
+        "row beside it, so what a row gives would depend on its neighbours, and the model learn none of them well.",
+        en_cure="`yarn` for windows several times as long, `linear` for up to twice, `llama3` as Llama 3.1 did.",
+        zh="`{key}: {found}` 不适用于训练：其频率随同批最长行的长度而变，一行的结果取决于同批其他行，"
+        "模型学不好其中任何一种。",
+        zh_cure="窗口扩大数倍用 `yarn`，两倍以内用 `linear`，与 Llama 3.1 相同用 `llama3`。",
+    ),
     "config.two-losses": Letter(
         en="several losses are asked for: {found}.",
         en_cure="Keep one of them.",

@@ -429,6 +429,14 @@ LETTERS: dict[str, Letter] = {
         zh="模型的窗口为 {window} 个词元；有 {count} 行更长（最长 {longest}）。",
         zh_cure="请把 `cutoff_len` 降到 {window}：模型没有学过窗口之外的内容。",
     ),
+    "model.beyond-window-learned": Letter(
+        en="the model's window is {window} tokens, {before} of which the learned ones before every row take; {count} "
+        "rows are longer than the rest (the longest {longest}).",
+        en_cure="Lower `cutoff_len` to {room}: beyond its window a model has learned nothing it could build on.",
+        zh="模型的窗口为 {window} 个词元，其中每行之前的可学习词元占 {before} 个；有 {count} 行超出余下部分"
+        "（最长 {longest}）。",
+        zh_cure="请把 `cutoff_len` 降到 {room}：模型没有学过窗口之外的内容。",
+    ),
     "model.token-unknown": Letter(
         en="the rows contain token {token}, but the model knows only {size} (0 to {size} - 1).",
         en_cure="Tokenizer and model do not belong together: leave `tokenizer_name` out, or fetch the model again. "

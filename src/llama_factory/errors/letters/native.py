@@ -1,4 +1,6 @@
-"""The letters of `model.native`: why layers are computed by torch's own ways on a processor that could do better."""
+"""The letters about kernels: why layers are computed by torch's own ways on a processor that could do better
+(`model.native`), and why a kernel that was asked for by name cannot be taken.
+"""
 
 from __future__ import annotations
 
@@ -38,5 +40,13 @@ LETTERS: dict[str, Letter] = {
         en_cure=_SLOWER + "Please report this with the output of `llamafactory-cli env` and of `c++ --version`.",
         zh="未使用自带的计算内核：{found} 在本机与其公式结果不符。",
         zh_cure=_ZH_SLOWER + "请附上 `llamafactory-cli env` 与 `c++ --version` 的输出进行报告。",
+    ),
+    "model.no-flash": Letter(
+        en="`flash_attn: fa2` needs a CUDA GPU of the Ampere generation (8.0) or later, bf16 or fp16, and attention "
+        "heads of at most 256 numbers, a multiple of 8. Here: {found}.",
+        en_cure="Leave the key out: `auto` takes the fastest kernel that this machine has.",
+        zh="`flash_attn: fa2` 需要 Ampere（8.0）或更新的 CUDA GPU、bf16 或 fp16，且注意力头宽度不超过 256 "
+        "并为 8 的倍数。当前：{found}。",
+        zh_cure="请去掉此键：`auto` 会使用本机可用的最快算子。",
     ),
 }

@@ -46,6 +46,24 @@ LETTERS: dict[str, Letter] = {
         zh_cure="请使用占用更少的优化器（`optim: adafactor` 或 `adamw_8bit`），或减少训练的权重"
         "（`finetuning_type: lora`）。减小批次作用不大。",
     ),
+    "trainer.evaluation-halved": Letter(
+        en="memory ran out in the evaluation while {tokens} tokens were computed at a time ({reason}). They were "
+        "computed again with at most {now} at a time, as will be all evaluations from here on. The figures are the "
+        "same.",
+        en_cure="Set `micro_batch_tokens: {now}` to save the attempt next time.",
+        zh="验证时一次计算 {tokens} 个词元，内存不足（{reason}）。已改为一次最多计算 {now} 个词元重新计算，"
+        "此后的验证也是如此，结果不变。",
+        zh_cure="下次可设置 `micro_batch_tokens: {now}`，省去这次尝试。",
+    ),
+    "trainer.no-memory-for-evaluation": Letter(
+        en="memory ran out in the evaluation with one row alone ({tokens} tokens): {reason}. The last good state: "
+        "{kept}.",
+        en_cure="Lower `cutoff_len`, leave the longest rows out of the validation set, or train without it: remove "
+        "`eval_strategy` and what else asks for an evaluation.",
+        zh="验证时只计算一行数据（{tokens} 个词元）仍内存不足：{reason}。最近的正常状态：{kept}。",
+        zh_cure="请减小 `cutoff_len`、从验证集中去掉最长的行，或训练时不做验证：去掉 `eval_strategy` "
+        "及其他要求验证的设置。",
+    ),
     # The machine and the losses, with the limits of the tutorial's table.
     "trainer.low-use": Letter(
         en="the {device} was used only to {percent} % in the steps of the last {lines} log lines ({threads} threads of "
