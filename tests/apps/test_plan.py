@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from data_commands import Told, in_process
 
+from llama_factory.planner.choice import Room, Way, of
 from llama_factory.planner.known import KNOWN
 from llama_factory.planner.speed import Rates
 from llama_factory.recipes import plan as recipe
+from llama_factory.records import ModelShape
 from llama_factory.testing.tiny import tiny_config
 
 
@@ -27,6 +30,12 @@ def told(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 def object_of(out: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(out)
     return found
+
+
+def rows_of_many_lengths(tmp_path: Path) -> str:
+    rows = [{"prompt": "many words " * (1 + i % 9), "response": "an answer"} for i in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "dataset=rows.jsonl"
 
 
 def accepted(yaml: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,11 +102,9 @@ def test_a_folder_with_nothing_but_a_configuration_is_a_model(
 def test_a_run_is_planned_with_its_own_rows_and_refused_where_it_does_not_fit(
     told: Told, tiny_model: Path, tmp_path: Path
 ) -> None:
-    rows = [{"prompt": "many words " * (1 + i % 9), "response": "an answer"} for i in range(40)]
-    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     words = (
         f"model_name_or_path={tiny_model}",
-        "dataset=rows.jsonl",
+        rows_of_many_lengths(tmp_path),
         "output_dir=out",
         "per_device_train_batch_size=4",
     )
@@ -144,3 +151,55 @@ def test_both_languages(told: Told, monkeypatch: pytest.MonkeyPatch) -> None:
     assert code == 0
     assert "选择" in out
     assert "显存" in out
+
+
+SLOW_IN_FEW_BITS = {"finetuning_type": "lora", "quantization_bit": 4, "double_quantization": False, "loftq_init": True}
+
+
+@pytest.mark.parametrize(
+    ("written", "chosen", "gone"),
+    [
+        (SLOW_IN_FEW_BITS, ("lora", 16), ("quantization_bit", "double_quantization", "loftq_init")),
+        ({"finetuning_type": "full", "pure_bf16": True, "use_badam": True}, ("lora", 16), ("pure_bf16", "use_badam")),
+        ({"finetuning_type": "lora", "pissa_init": True, "logging_steps": 7}, ("lora", 4), ("pissa_init",)),
+    ],
+)
+def test_a_configuration_that_takes_too_long_becomes_the_choice_and_nothing_else(
+    written: dict[str, Any], chosen: tuple[str, int], gone: tuple[str, ...], told: Told, tiny_model: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The choice is made up, one row at a time and with checkpointing: what it is written as is looked at here."""
+
+    def choose(shape: ModelShape, ways: list[Way], room: Room, runnable: object) -> Way:
+        one = next(one for one in ways if (one.name, one.setup.bits) == chosen)
+        assert len(one.setup.lengths) > 1
+        return of(shape, replace(one.setup, lengths=one.setup.lengths[:1], checkpointing=True), room, one.name)
+
+    monkeypatch.setattr(recipe.choice, "choose", choose)
+    words = [f"{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in written.items()]
+    own = (
+        f"model_name_or_path={tiny_model}",
+        rows_of_many_lengths(tmp_path),
+        "output_dir=out",
+        *words,
+        "per_device_train_batch_size=4",
+    )
+    code, out, err = told(*own, "--hours", "1e-9", "--json")
+    assert code == 0, err
+    found = object_of(out)
+    assert not [key for key in gone if f"{key}:" in found["yaml"]]
+    assert ("quantization_bit: 4" in found["yaml"]) == (chosen[1] == 4)
+    assert "gradient_checkpointing: true" in found["yaml"]
+    assert "micro_batch_tokens: " in found["yaml"]
+    assert all(f"{key}:" in found["yaml"] for key in written if key not in gone)
+    accepted(found["yaml"], tmp_path, capsys)
+
+
+def test_a_configuration_that_fits_is_said_to_stay_below_a_better_choice(
+    told: Told, tiny_model: Path, tmp_path: Path
+) -> None:
+    own = (f"model_name_or_path={tiny_model}", rows_of_many_lengths(tmp_path), "output_dir=out", "quantization_bit=4")
+    _, out, err = told(*own)
+    assert re.search(r"^Take lora, 16 bit", out, re.MULTILINE), out + err
+    assert "Your configuration fits as it is and stays as it is" in out
+    assert "  quantization_bit: 4" in out.splitlines()

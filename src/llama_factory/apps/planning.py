@@ -140,7 +140,7 @@ def show(found: Plan, screen: Screen) -> None:
     _show_choice(found, screen)
     if found.yaml:
         screen.line()
-        screen.line(screen.bold(said("plan.yaml", screen.language)))
+        screen.line(screen.bold(said("plan.yaml-own" if found.as_written else "plan.yaml", screen.language)))
         for text in found.yaml.splitlines():
             screen.line(f"  {text}")
 

@@ -106,6 +106,10 @@ WORDS: Mapping[str, Said] = {
     "plan.yaml": Said(
         "Ready to run (`llamafactory-cli train` this file):", "可直接运行的配置（`llamafactory-cli train`）："
     ),
+    "plan.yaml-own": Said(
+        "Your configuration fits as it is and stays as it is (`llamafactory-cli train` this file):",
+        "您的配置放得下，保持不变（`llamafactory-cli train`）：",
+    ),
     "plan.check": Said(
         "memory planned for the largest batch: {size} (`plan` says more)",
         "最大一批所需内存的规划：{size}（详见 `plan`）",

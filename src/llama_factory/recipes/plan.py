@@ -73,6 +73,11 @@ class Plan:
     smaller: str = ""
     assumed: Sequence[Finding] = ()
 
+    @property
+    def as_written(self) -> bool:
+        """Whether the configuration is the run's own: it fits, whatever else would be better."""
+        return bool(self.current and self.current.fits(self.room) and self.current.in_time(self.room))
+
 
 @dataclass(slots=True)
 class _Rows:
@@ -307,11 +312,7 @@ def _yaml(run: Run, hub: str, now: Way | None, picked: Way | None, changes: Chan
 
     keys: dict[str, Any]
     if now is not None:
-        keys = {key: run.value(key) for key in run.resolved() if key in run.given}
-        if changes.each:
-            keys.update(changes.keys)
-        elif picked is not None and picked is not now:
-            keys.update(_keys(picked.name, picked.setup.bits, picked.setup))
+        keys = _changed(run, now, picked, changes)
     else:
         if picked is None and not changes.each:
             return ""
@@ -333,3 +334,42 @@ def _yaml(run: Run, hub: str, now: Way | None, picked: Way | None, changes: Chan
             keys["bf16"] = True
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in keys.items()}
     return "".join(f"{line(key, value)}\n" for key, value in plain.items())
+
+
+OF_A_WIDTH = ("quantization_bit", "quantization_method", "quantization_type", "double_quantization", "pure_bf16")
+"""Keys that say in what the weights are kept: of one way, and not of another."""
+
+
+def _changed(run: Run, now: Way, picked: Way | None, changes: Changes) -> dict[str, Any]:
+    """The keys of the run with what is changed, and without those that go with its own way and not with the new one."""
+    keys = {key: run.value(key) for key in run.resolved() if key in run.given}
+    old = {"finetuning_type": now.name, **{key: keys[key] for key in OF_A_WIDTH if key in keys}}
+    if changes.each:
+        new = {**old, **changes.keys}
+    elif picked is None or picked is now:
+        return keys
+    else:
+        new = (old if _alike(picked, now) else _keys(picked.name, picked.setup.bits, picked.setup)) | _how(picked, now)
+        keys = {key: value for key, value in keys.items() if key in new or key not in OF_A_WIDTH}
+    least = _minimal(run)
+    out = [
+        key
+        for key, value in keys.items()
+        if key not in new and _accepts({**least, **old, key: value}) and not _accepts({**least, **new, key: value})
+    ]
+    return {key: value for key, value in keys.items() if key not in out} | new
+
+
+def _alike(one: Way, other: Way) -> bool:
+    """The same method, its weights in the same form: it differs in how much is computed at a time alone."""
+    return (one.name, one.setup.bits, one.setup.master) == (other.name, other.setup.bits, other.setup.master)
+
+
+def _how(picked: Way, now: Way) -> dict[str, Any]:
+    """What makes a choice fit that as the table counts it would not."""
+    setup, keys = picked.setup, dict[str, Any]()
+    if len(setup.lengths) < len(now.setup.lengths):
+        keys["micro_batch_tokens"] = max(setup.lengths)
+    if setup.checkpointing and not now.setup.checkpointing:
+        keys["gradient_checkpointing"] = True
+    return keys
