@@ -102,6 +102,11 @@ def test_compiled_kernels_keep_one_number_a_query_and_no_softmax(small: ModelSha
     plain = kept(wide, replace(narrow, native=False))
     assert kept(wide, narrow) == plain - 3 * 2 * softmax + 3 * 4 * 4 * 10
     assert kernels(wide, replace(narrow, native=False)) - kernels(wide, narrow) == 6
+    rounded = replace(narrow, rounds=True)
+    assert kept(wide, rounded) == plain, "layers that round what they read are given torch's bits"
+    assert memory(wide, rounded) == memory(wide, replace(rounded, native=False))
+    single = replace(narrow, number=SINGLE)
+    assert kept(wide, single) == kept(wide, replace(single, native=False)), "attention in fp32 is torch's own"
     for number in (HALF, SINGLE):
         ours = memory(wide, replace(narrow, number=number))
         assert ours.total < memory(wide, replace(narrow, number=number, native=False)).total

@@ -160,15 +160,17 @@ def test_a_base_in_few_bits_is_counted_as_it_lies_there_or_as_it_is_asked_for(
     shape, hqq = read_shape(KNOWN["smollm2-135m"].config), {"quantization_bit": 4, "quantization_method": "hqq"}
     gptq = Form("gptq", 4, 128, False, ())
     for keys, lying, expected in (
-        ({}, None, (16, 0.0)),
-        (hqq, None, (4, 0.5 + 2 * 2 / 64)),
-        ({}, gptq, (4, 0.5 + (2 + 0.5) / 128)),
-        ({}, replace(gptq, group_size=-1), (4, 0.5)),
-        ({}, Form("bitsandbytes", 8, None, False, ()), (8, 1.0)),
+        ({}, None, (16, 0.0, False)),
+        (hqq, None, (4, 0.5 + 2 * 2 / 64, False)),
+        ({**hqq, "quantization_bit": 8}, None, (8, 1 + 2 * 2 / 64, False)),
+        ({"quantization_bit": 8}, None, (8, 1.0, True)),
+        ({}, gptq, (4, 0.5 + (2 + 0.5) / 128, False)),
+        ({}, replace(gptq, group_size=-1), (4, 0.5, False)),
+        ({}, Form("bitsandbytes", 8, None, False, ()), (8, 1.0, True)),
     ):
         run = from_mapping(settings(tiny_model, rows, tmp_path / "out", **keys), "test")
         setup = foresight.setup_of(run, shape, (10,), 1.0, number=2, lying=lying)
-        assert (setup.bits, setup.each) == (expected[0], pytest.approx(expected[1]))
+        assert (setup.bits, setup.each, setup.rounds) == (expected[0], pytest.approx(expected[1]), expected[2])
 
 
 @pytest.mark.parametrize(

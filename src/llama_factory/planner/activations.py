@@ -6,6 +6,8 @@ In: a `ModelShape` and a `Setup`. Out: bytes. The layers are those of `model/gat
     the residual before each of the two norms and the same after it                 4 D
     queries, keys, values, and the attention's output                               2 Hq d + 2 Hk d
     P of blocks that see at most 512 keys (n = min(length, 512))                    Hq n (n + 128) / 2 a document
+        in its place: one number a query, of compiled kernels, which are for bf16     Hq (4 bytes each)
+        in its place: keys and values for every head, of torch's own in fp32          3 Hq d + Hq d
     what gate and up gave; where the MLP is not in one piece, also silu and h       2 I, 4 I
 
 numbers for every token, but for P. The library's own layers, which stand in where ours are not shown to be equal,
@@ -51,7 +53,7 @@ def _layer(shape: ModelShape, layer: LayerShape, setup: Setup) -> int:
     wide = 4 * shape.hidden + query + key + value + out
     numbers = wide + _mlp(shape, layer, setup) + _ranks(layer, setup)
     exact = 0 if setup.fused else NORMS_KEEP_EXACT * shape.hidden * SINGLE
-    if setup.number == SINGLE and setup.method != PROMPTS and not attends_natively(shape, setup):
+    if setup.number == SINGLE and setup.method != PROMPTS:
         numbers += 3 * query + out  # torch's own attention, row by row: keys and values for every head, in and out
     sums = shape.heads * SINGLE if attends_natively(shape, setup) else 0  # one number a query
     return setup.tokens * (numbers * setup.number + exact + sums) + kept_scores(shape, setup) * setup.number
@@ -74,9 +76,10 @@ def computed_scores(shape: ModelShape, setup: Setup) -> int:
 
 
 def attends_natively(shape: ModelShape, setup: Setup) -> bool:
-    """As `model/native/attention.py` decides it by widths."""
-    half = setup.number != SINGLE  # in float32 torch's own attention is taken
-    return half and setup.native and setup.cpu and shape.key_width % LANES == 0 and shape.value_width == shape.key_width
+    """As `model/attention.py` decides it by format, where fp32 is left to torch, and `model/native/attention.py` by
+    widths."""
+    widths = shape.key_width % LANES == 0 and shape.value_width == shape.key_width
+    return setup.takes_kernels and setup.number != SINGLE and widths
 
 
 def _triangle(length: int) -> int:
@@ -119,7 +122,7 @@ def head_buffers(shape: ModelShape, setup: Setup) -> int:
         return _all_logits(shape, setup)
     rows = min(CHUNK_ROWS, setup.learned)
     chunk = rows * shape.vocab * setup.number
-    flat = 0 if setup.native else 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
+    flat = 0 if setup.takes_kernels else 2 * min(FLAT_ROWS, rows) * shape.vocab * SINGLE
     slopes = setup.learned * shape.hidden * setup.number
     if setup.learns_whole:
         whole = setup.learned * shape.vocab * setup.number
@@ -144,6 +147,6 @@ def passing(shape: ModelShape, setup: Setup) -> int:
     """
     widest = max(one.inputs * one.used for layer in shape.layers for one in layer.linears)
     heads = 3 * shape.heads * shape.key_width + 4 * shape.kv_heads * shape.key_width
-    inside, exact = (4, 0) if setup.native else (5, 3 * SINGLE)
+    inside, exact = (4, 0) if setup.takes_kernels else (5, 3 * SINGLE)
     numbers = setup.tokens * (inside * widest + 2 * shape.hidden + heads) + 2 * kept_scores(shape, setup)
     return numbers * setup.number + exact * setup.tokens * shape.hidden

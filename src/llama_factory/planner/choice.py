@@ -79,12 +79,12 @@ QUALITY: Sequence[tuple[str, int]] = (
 
 
 def way(shape: ModelShape, base: Setup, room: Room, name: str, bits: int) -> Way | None:
-    """None where a method does not exist at that width: what is trained is not quantised."""
+    """None where a method does not exist at that width: what is trained is not quantised. 8 bits are bitsandbytes'."""
     method = str(NAMES[name]["method"])
     if (bits < 16 and method in ("full", "freeze")) or (bits != 16 and name == "full, pure_bf16"):
         return None
     number = SINGLE if bits == 32 else HALF
-    setup = replace(_plainly(base, method), bits=bits, each=0.0, number=number, **NAMES[name])  # type: ignore[arg-type]
+    setup = replace(_plainly(base, method), bits=bits, each=0.0, rounds=bits == 8, number=number, **NAMES[name])  # type: ignore[arg-type]
     return of(shape, setup, room, name)
 
 

@@ -31,8 +31,9 @@ class Setup:
     tokens that stand before every row. block: of `oft`, the width of a rotation. layers: of `freeze`, from the top,
     or from the bottom if negative; blocks: in place of them, so many that are evenly spread (LLaMA Pro); modules:
     their parts that learn. reference: the base lies there once more, as it was. fused: our layers take the place of
-    the library's; native: the kernels that are compiled here compute attention, norms, activations and softmax. free:
-    bytes of memory that may be taken, which decides whether frozen weights are laid out in the processor's order.
+    the library's; native: kernels are compiled on this machine; rounds: the layers round what they read (bitsandbytes
+    8), which must have torch's bits. free: bytes of memory that may be taken, which decides whether frozen weights are
+    laid out in the processor's order.
     """
 
     method: str = "lora"
@@ -57,6 +58,7 @@ class Setup:
     checkpointing: bool = False
     fused: bool = True
     native: bool = False
+    rounds: bool = False
     cpu: bool = True
     free: int = 0
 
@@ -77,6 +79,11 @@ class Setup:
     def learns_whole(self) -> bool:
         """The head and the embedding too."""
         return self.method == "full" and not self.active
+
+    @property
+    def takes_kernels(self) -> bool:
+        """The compiled ones: for norms, activations and softmax, and in bf16 for attention."""
+        return self.native and self.cpu and not self.rounds
 
     @property
     def quantised(self) -> bool:

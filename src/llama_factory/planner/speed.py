@@ -137,7 +137,7 @@ def _attention(shape: ModelShape, setup: Setup) -> float:
 def moved(shape: ModelShape, setup: Setup) -> float:
     """Bytes that one micro-batch moves between the products of its layers."""
     whole = replace(setup, checkpointing=False)
-    passes = PASSES * (SINGLE / setup.number if setup.cpu and not setup.native else 1)
+    passes = PASSES * (SINGLE / setup.number if setup.cpu and not setup.takes_kernels else 1)
     backward = passes * kept(shape, whole)
     forward_alone = shape.depth - running_layers(shape, setup)
     if forward_alone:

@@ -68,6 +68,7 @@ def setup_of(
         checkpointing=bool(training.gradient_checkpointing),
         fused=run.model.fused_layers and not (method.lora.lora_dropout or method.lora.use_dora),
         native=cpu and run.model.fused_layers and machine.compiles(NEEDS),
+        rounds=_rounds(run, lying),
         cpu=cpu,
         free=free,
     )
@@ -149,6 +150,12 @@ def _beside(run: Run, shape: ModelShape) -> int:
     embeddings = {name for name in names if name.endswith(("embed_tokens", "wte"))}
     count = bool(heads or embeddings) if shape.tied else bool(heads) + bool(embeddings)
     return count * shape.head
+
+
+def _rounds(run: Run, lying: Form | None) -> bool:
+    """Whether the layers round what they read (`model.quantised.guards.rounds_inputs` asks the layers themselves)."""
+    form = asked_by(run) or lying
+    return form is not None and (form.method, form.bits) == ("bitsandbytes", 8)
 
 
 def _quantised(run: Run, lying: Form | None, number: int) -> tuple[int, float] | None:
