@@ -236,13 +236,11 @@ def _show_choice(found: Plan, screen: Screen) -> None:
 
 
 def _change(one: Any, screen: Screen) -> tuple[str, str, str]:
-    keys = " ".join(f"{key}={_word(value)}" for key, value in one.keys.items())
+    from llama_factory.config.writing import written
+
+    keys = " ".join(f"{key}={written(value)}" for key, value in one.keys.items())
     word = "plan.change.checkpointing" if one.id == "checkpointing" else f"plan.{one.id}"
     return keys, gb(one.way.total), said(word, screen.language)
-
-
-def _word(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _chosen(found: Plan, one: Way, screen: Screen) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from llama_factory import data, machine
 from llama_factory.config import audit as config_audit
+from llama_factory.config.writing import line
 from llama_factory.errors import InputError, Language, MachineError
 from llama_factory.model import load
 from llama_factory.model.native.making import MAKING
@@ -132,7 +133,7 @@ def judge(run: Run, shape: ModelShape, way: Way, free: int, language: Language) 
             shape, way.setup, Room(memory=free), cutoff=run.data.cutoff_len, quantises=True
         )  # fmt: skip
         words = WORDS[language]
-        keys = ", ".join(f"`{_written(one.keys)}` ({gb(one.way.total)})" for one in found.each)
+        keys = ", ".join(f"`{_lines(one.keys)}` ({gb(one.way.total)})" for one in found.each)
         help = words["changes" if found.together else "change"].format(keys=keys) if keys else words["nothing"]
         return [
             Finding("planner.will-not-fit", "error", "", {**values, "parts": parts(way, language), "changes": help})
@@ -151,10 +152,8 @@ def _needs_to(run: Run) -> bool:
     return run.training.gradient_checkpointing is None and run.method.finetuning_type not in NEVER_TWICE
 
 
-def _written(keys: Mapping[str, object]) -> str:
-    return ", ".join(
-        f"{key}: {str(value).lower() if isinstance(value, bool) else value}" for key, value in keys.items()
-    )
+def _lines(keys: Mapping[str, object]) -> str:
+    return ", ".join(line(key, value) for key, value in keys.items())
 
 
 def _soon(found: Memory) -> int:

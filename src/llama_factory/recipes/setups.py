@@ -14,6 +14,7 @@ from llama_factory.config.bits import bytes_per_weight
 from llama_factory.config.optimizers import OPTIMIZERS, state_bytes
 from llama_factory.config.sections.method import PROMPTS as PROMPT_KINDS
 from llama_factory.model import expansion
+from llama_factory.model.methods.prompts import TOKENS
 from llama_factory.model.native.making import NEEDS
 from llama_factory.model.quantised.asked import asked_by
 from llama_factory.model.quantised.checkpoints import Form
@@ -111,9 +112,6 @@ def _active(run: Run, shape: ModelShape) -> int:
         return max(layer.parameters for layer in shape.layers)
     return sum(layer.count * layer.parameters for layer in shape.layers) if kind == "badam_ratio" else 0
 
-
-TOKENS = 20
-"""As in `model/methods/prompts.py`; a test counts what is learned there."""
 
 CHARACTERS = 4
 """Of a token in a text whose tokens nobody has counted yet."""
