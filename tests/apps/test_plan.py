@@ -119,6 +119,25 @@ def test_a_run_is_planned_with_its_own_rows_and_refused_where_it_does_not_fit(
     assert "does not fit" in out
 
 
+def test_rows_for_new_tokens_are_counted(told: Told, tmp_path: Path, tiny_model: Path) -> None:
+    (tmp_path / "rows.json").write_text(json.dumps([{"instruction": "Say it.", "output": "It."}] * 8))
+    words = (f"model_name_or_path={tiny_model}", "dataset=rows.json", "output_dir=out")
+
+    def planned(*more: str) -> dict[str, Any]:
+        code, out, err = told(*words, *more, "--memory", "4GB", "--json")
+        assert code == 0, out + err
+        return object_of(out)
+
+    # 600 rows of 32 in an embedding and in a head become 640; of what learns a checkpoint holds masters and two moments
+    # in fp32, beside the result: an adapter in fp32, or the model in bf16
+    parts = {"lora": (4 + 12) * 2 * 32, "freeze": 2 * 2 * 40 * 32 + 12 * 2 * 640 * 32}
+    for method, checkpoint in parts.items():
+        plain, grown = (planned(f"finetuning_type={method}", *tokens) for tokens in ((), ("add_tokens=<a>",)))
+        assert grown["model"]["parameters"] - plain["model"]["parameters"] == 2 * 40 * 32
+        assert grown["disk"]["checkpoint"] - plain["disk"]["checkpoint"] == checkpoint
+        assert grown["run"]["total"] > plain["run"]["total"]
+
+
 def test_what_cannot_be_planned_is_a_letter(told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
     for words, said in (

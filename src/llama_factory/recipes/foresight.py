@@ -29,7 +29,7 @@ from llama_factory.planner.setup import HALF, SINGLE, Setup, with_blocks
 from llama_factory.planner.shape import read_shape
 from llama_factory.planner.speed import Rates, step_seconds
 from llama_factory.recipes.outcome import Say, tell
-from llama_factory.recipes.setups import new_blocks, setup_of
+from llama_factory.recipes.setups import new_blocks, setup_of, with_rows
 from llama_factory.recipes.sources import largest, source_of
 from llama_factory.records import Batch, Finding, Foreseen, ModelShape
 
@@ -111,15 +111,11 @@ def largest_way(
     Checkpointing is on where the run says nothing of it and fits only so.
     """
     said, free = load.check_folder(base), machine.free_memory()
-    shape = with_blocks(read_shape(said, str(base)), new_blocks(run, base))
+    shape = with_rows(with_blocks(read_shape(said, str(base)), new_blocks(run, base)), grown)
     number = SINGLE if compute == "float32" else HALF
-    if grown is not None:
-        shape = replace(shape, vocab=grown.rows)
     (batch,) = largest(run, source).batches
-    setup = setup_of(run, shape, *_of_batch(batch), number=number, free=free, lying=checkpoints.read(said, base))
-    if grown is not None and run.method.finetuning_type != "full":
-        rows = len(grown.ids) if run.method.finetuning_type == "lora" else grown.rows
-        setup = replace(setup, beside=setup.beside + rows * shape.hidden * (1 if shape.tied else 2))
+    lying = checkpoints.read(said, base)
+    setup = setup_of(run, shape, *_of_batch(batch), number=number, free=free, lying=lying, grown=grown)
     way = choice.of(shape, setup, Room(memory=free))
     twice = choice.of(shape, replace(setup, checkpointing=True), Room(memory=free))
     return shape, twice if _needs_to(run) and way.total > free >= twice.total else way

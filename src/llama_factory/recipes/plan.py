@@ -25,11 +25,12 @@ from llama_factory.planner.shape import read_shape
 from llama_factory.planner.sharding import DIVIDED, sharded
 from llama_factory.planner.speed import of_card
 from llama_factory.recipes.foresight import rates_here
-from llama_factory.recipes.setups import new_blocks, setup_of
+from llama_factory.recipes.setups import new_blocks, setup_of, with_rows
 from llama_factory.records import Finding, ModelShape
 
 if TYPE_CHECKING:
     from llama_factory.model.locate import Folders
+    from llama_factory.model.vocabulary import Growth
     from llama_factory.recipes.outcome import Say
 
 ROWS_AN_UPDATE = 16
@@ -81,13 +82,14 @@ class Plan:
 
 @dataclass(slots=True)
 class _Rows:
-    """What is known of the rows. lengths: of the largest micro-batch."""
+    """What is known of the rows. lengths: of the largest micro-batch. grown: what their new tokens do to the model."""
 
     lengths: tuple[int, ...]
     supervised: float = 1.0
     count: int = 0
     mean: float = 0.0
     said: list[Finding] = field(default_factory=list)
+    grown: Growth | None = None
 
 
 def plan_run(run: Run, asked: Asked, *, cache: Path, say: Say, language: Language) -> Plan:
@@ -108,12 +110,16 @@ def _plan(
     run: Run, name: str, asked: Asked, rows: _Rows, *, current: bool, lying: checkpoints.Form | None = None
 ) -> Plan:
     shape, hub = find_shape(name)
+    shape = with_rows(shape, rows.grown)
     cpu = asked.gpus == 0
     memory = asked.memory if asked.memory is not None else float(machine.free_memory())
     half = machine.pick_precision(run.training.bf16, run.training.fp16, run.training.pure_bf16).compute != "float32"
     number = HALF if half or not cpu else SINGLE
     free = int(memory) if cpu else 0
-    base = setup_of(run, shape, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free, lying=lying)
+    base = setup_of(
+        run, shape, rows.lengths, rows.supervised, number=number, cpu=cpu, free=free, lying=lying,
+        grown=rows.grown,
+    )  # fmt: skip
     count = asked.rows or rows.count
     tokens = count * (rows.mean or sum(rows.lengths) / len(rows.lengths)) * run.training.num_train_epochs
     room = Room(
@@ -212,16 +218,20 @@ def _fetched(name: str) -> Path:
 
 def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:
     """The rows as `train` would read them; where that cannot be done, all are taken to be as long as allowed."""
+    from llama_factory.model import vocabulary
     from llama_factory.model.locate import locate_for
     from llama_factory.recipes.sources import largest, source_of
     from llama_factory.render import renderer_for
 
+    grown: Growth | None = None
     try:
         folders: Folders = locate_for(run)
         renderer = renderer_for(run, folders.tokenizer or folders.base, to_train=True)
+        grown = vocabulary.for_training(run, folders, renderer)
         prepared = data.prepare(run, renderer, cache=cache, say=say, language=language)
     except LlamaFactoryError as error:
         rows = _assumed_rows(run, Asked())
+        rows.grown = grown
         reason = error.letter(language).splitlines()[0]
         rows.said.insert(0, Finding("planner.rows-not-read", "note", "", {"reason": reason}))
         return rows
@@ -229,7 +239,7 @@ def _rows_of(run: Run, cache: Path, say: Say, language: Language) -> _Rows:
     lengths = tuple(int(length) for length in step.batches[0].lengths_R)
     store = prepared.train
     share = float(store.supervised.sum()) / max(1, store.tokens)
-    return _Rows(lengths, share, len(store), store.tokens / len(store))
+    return _Rows(lengths, share, len(store), store.tokens / len(store), grown=grown)
 
 
 def _assumed_rows(run: Run, asked: Asked) -> _Rows:

@@ -6,6 +6,7 @@ In: a run, the shape of its model, the lengths of a micro-batch. Out: a frozen `
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from llama_factory.records import ModelShape
 
 if TYPE_CHECKING:
     from llama_factory.config import Run
+    from llama_factory.model.vocabulary import Growth
 
 
 def setup_of(
@@ -35,17 +37,19 @@ def setup_of(
     cpu: bool = True,
     free: int = 0,
     lying: Form | None = None,
+    grown: Growth | None = None,
 ) -> Setup:
     """The run, as the planner's formulas take it.
 
-    lying: the form in which the base's own files hold its layers, where that is in few bits.
+    lying: the form in which the base's own files hold its layers, where that is in few bits. grown: rows for new
+    tokens, which the shape has already (`with_rows`).
     """
     method, training = run.method, run.training
     bits, each = _quantised(run, lying, number) or (8 * number, 0.0)
     master = HALF if training.pure_bf16 else SINGLE
     rows = data.rows_per_step(run)
     kind = method.finetuning_type
-    beside, before = _prompts(run, shape) if kind in PROMPT_KINDS else (_beside(run, shape), 0)
+    beside, before = _prompts(run, shape) if kind in PROMPT_KINDS else (_beside(run, shape, grown), 0)
     return Setup(
         method=PROMPTS if kind in PROMPT_KINDS else kind,
         bits=bits,
@@ -73,6 +77,11 @@ def setup_of(
         cpu=cpu,
         free=free,
     )
+
+
+def with_rows(shape: ModelShape, grown: Growth | None) -> ModelShape:
+    """The model once it has rows for new tokens."""
+    return shape if grown is None else replace(shape, vocab=grown.rows)
 
 
 def new_blocks(run: Run, base: Path) -> int:
@@ -139,15 +148,20 @@ def _linear(inputs: int, outputs: int) -> int:
     return inputs * outputs + outputs
 
 
-def _beside(run: Run, shape: ModelShape) -> int:
-    """Numbers of modules that learn whole beside adapters or layers: an embedding and the head, one if tied."""
+def _beside(run: Run, shape: ModelShape, grown: Growth | None) -> int:
+    """Numbers that learn beside adapters or layers, of an embedding and the head, which are one if tied.
+
+    Both learn whole where they were asked for, and with `freeze` where they have rows for new tokens; with LoRA such
+    rows learn alone in what does not.
+    """
     method = run.method
     more = {"lora": method.lora.additional_target, "freeze": method.freeze.freeze_extra_modules}
     names = more.get(method.finetuning_type, ())
     heads = {name for name in names if name.endswith(("lm_head", "embed_out"))}
     embeddings = {name for name in names if name.endswith(("embed_tokens", "wte"))}
     count = bool(heads or embeddings) if shape.tied else bool(heads) + bool(embeddings)
-    return count * shape.head
+    rows = 0 if grown is None else {"lora": len(grown.ids), "freeze": shape.vocab}.get(method.finetuning_type, 0)
+    return count * shape.head + ((1 if shape.tied else 2) - count) * rows * shape.hidden
 
 
 def _rounds(run: Run, lying: Form | None) -> bool:
