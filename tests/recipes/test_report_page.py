@@ -284,3 +284,24 @@ def test_short_but_typical_rows_are_asked_and_none_twice(tiny_model: Path, tmp_p
     assert {one.prompt.count("word") for one in asked} == {2, 12}
     assert all(one.reference == "Yes." for one in asked)
     assert renderer.decode(list(asked[0].ids), skip_control=False).endswith("<|im_start|>assistant\n")
+
+
+def test_a_row_that_only_fills_up_the_vocabulary_is_in_no_answer(tiny_model: Path) -> None:
+    import torch
+
+    from llama_factory.model import load, vocabulary
+    from llama_factory.render import load_renderer
+
+    renderer: Any = load_renderer(tiny_model)
+    known = vocabulary.needed_by(renderer)
+    module: Any = load.load(tiny_model, dtype="float32", grown=vocabulary.Growth(known, known + 64, known, {}))
+    letters = [renderer.tokenizer.rust.token_to_id(letter) for letter in "ab"]
+    with torch.no_grad():
+        head = module.get_output_embeddings().weight
+        direction = torch.randn(head.shape[1], generator=torch.Generator().manual_seed(1))
+        head.zero_()  # one of two opposite rows always has the largest logit: one that is no token, were it allowed to
+        for id, size in ((letters[0], 1), (letters[1], -1), (known, 2), (known + 1, -2)):
+            head[id] = size * direction
+    (answer,) = samples.answer(module, renderer, [samples.Asked("", "", "", (5, 9, 77))])
+    assert len(answer) > 10
+    assert set(answer.removesuffix(samples.CUT)) <= set("ab")

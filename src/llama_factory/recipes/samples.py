@@ -17,6 +17,7 @@ import numpy as np
 from llama_factory import data
 from llama_factory.generation import Finish, Sampling, TransformersEngine, decode_stream
 from llama_factory.generation.text import UNFINISHED
+from llama_factory.model import vocabulary
 from llama_factory.render import Renderer
 from llama_factory.runs.report import SAMPLE_TOKENS
 
@@ -60,7 +61,7 @@ def choose(rows: data.Prepared, renderer: Renderer, count: int) -> list[Asked]:
 
 def answer(module: nn.Module, renderer: Renderer, asked: Sequence[Asked]) -> list[str]:
     """One answer each; those for which no time is left are cut short, and say so by their end."""
-    engine = TransformersEngine(module, renderer.stop_ids)
+    engine = TransformersEngine(module, renderer.stop_ids, tokens=vocabulary.needed_by(renderer))
     until = time.monotonic() + LIMIT_S
     return [_answer(engine, renderer, one.ids, until) for one in asked]
 
