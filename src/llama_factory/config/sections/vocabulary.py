@@ -32,23 +32,20 @@ class Vocabulary(Section):
     add_tokens: Annotated[tuple[str, ...], Tokens()] = key(
         (),
         en="Tokens that the tokenizer gets and the model learns: each stands for itself wherever it occurs in the "
-        "data, "
-        "and is shown in answers. With commas, or as a YAML list for one with a space or a comma in it.",
+        "data, and is shown in answers. With commas, or as a YAML list for one with a space or a comma in it.",
         zh="加入分词器并由模型学习的词元：在数据中出现处各为一个词元，并会显示在回答中。"
         "用逗号分隔；含空格或逗号的词元请用 YAML 列表。",
     )
     add_special_tokens: Annotated[tuple[str, ...], Tokens()] = key(
         (),
         en="The same for special tokens, which answers are shown without. Those that the template writes become "
-        "control "
-        "tokens; all others are tokens of your texts.",
+        "control tokens; all others are tokens of your texts.",
         zh="同上，但为特殊词元，显示回答时会略去。模板写出的成为控制符，其余为文本中的词元。",
     )
     new_special_tokens_config: Annotated[str | None, Path()] = key(
         None,
         en="A YAML or JSON file with more special tokens and a few words on each (`<step>: a step of a proof`): its "
-        "row "
-        "begins as the mean of these words' rows.",
+        "row begins as the mean of these words' rows.",
         zh="YAML 或 JSON 文件，列出更多特殊词元及其简短描述（如 `<step>: a step of a proof`）："
         "该词元的行以描述各词元行的均值为起点。",
     )
@@ -58,9 +55,8 @@ class Vocabulary(Section):
     ] = key(
         None,
         en="How the rows of all new tokens begin: noise_init = mean of all old rows and a little noise, desc_init = "
-        "mean "
-        "of the description's rows, desc_init_w_noise = both. Nothing given: the description where there is one, else "
-        "the mean alone.",
+        "mean of the description's rows, desc_init_w_noise = both. Nothing given: the description where there is one, "
+        "else the mean alone.",
         zh="所有新词元的行的起点：noise_init 为全部旧行的均值加少量噪声，desc_init 为描述各行的均值，"
         "desc_init_w_noise 为两者结合；不填则有描述用描述，否则只用均值。",
     )

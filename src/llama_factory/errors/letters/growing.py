@@ -21,8 +21,7 @@ LETTERS: dict[str, Letter] = {
     ),
     "config.descriptions-not-read": Letter(
         en="`new_special_tokens_config` adds its tokens, but `init_special_tokens: noise_init` begins their rows "
-        "without "
-        "the descriptions.",
+        "without the descriptions.",
         en_cure="Remove `init_special_tokens`: a row then begins from its description.",
         zh="`new_special_tokens_config` 会加入其词元，但 `init_special_tokens: noise_init` 不使用描述作为起点。",
         zh_cure="请删除 `init_special_tokens`，这样各行以其描述为起点。",
@@ -70,8 +69,7 @@ LETTERS: dict[str, Letter] = {
     ),
     "render.token-in-template": Letter(
         en="the template itself writes {token}: as a new token it would change every row, and the model would read "
-        "other "
-        "turns than it was made with.",
+        "other turns than it was made with.",
         en_cure="Choose a token that occurs in your texts alone, such as one in angle brackets.",
         zh="模板本身会写出 {token}；将其设为新词元会改变每一行，模型读到的轮次结构将与原来不同。",
         zh_cure="请选用只出现在您文本中的词元，例如带尖括号的词。",
@@ -100,8 +98,7 @@ LETTERS: dict[str, Letter] = {
     ),
     "model.no-rows-for-tokens": Letter(
         en="{count} new tokens need rows; the model has {rows} in all, {spare} of them spare, and `resize_vocab: "
-        "false` "
-        "forbids more.",
+        "false` forbids more.",
         en_cure="Write `resize_vocab: true`, or remove the line.",
         zh="{count} 个新词元需要新行；模型共有 {rows} 行，空余 {spare} 行，而 `resize_vocab: false` 不允许增加。",
         zh_cure="请写 `resize_vocab: true`，或删除该行。",
@@ -120,8 +117,7 @@ LETTERS: dict[str, Letter] = {
     ),
     "model.cannot-grow": Letter(
         en="a model of the type {type} cannot get rows for new tokens: its embedding or its head is of another kind, "
-        "or "
-        "not as large as its configuration says.",
+        "or not as large as its configuration says.",
         en_cure="Use words that the tokenizer has in the place of new tokens.",
         zh="{type} 类型的模型无法增加新词元的行：其嵌入层或输出头为其他形式，或大小与配置不符。",
         zh_cure="请用分词器已有的词代替新词元。",
