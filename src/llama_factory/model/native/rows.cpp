@@ -13,7 +13,7 @@ namespace {
 
 constexpr long SLICES = 64;
 
-template <class T, class Do>
+template <class Do>
 void over_vectors(long width, Do each) {
     for (long d = 0; d < width; d += LANES) each(d, before(width, d));
 }
@@ -26,13 +26,13 @@ void norm_forward(long rows, long width, const typename T::Stored* x, const type
     for (long row = 0; row < rows; ++row) {
         const auto* from = x + row * width;
         __m512 sum = _mm512_setzero_ps();
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const __m512 one = T::load(from + d, in);
             sum = _mm512_fmadd_ps(one, one, sum);
         });
         factor[row] = 1.0f / std::sqrt(_mm512_reduce_add_ps(sum) / width + eps);
         const __m512 n = _mm512_set1_ps(factor[row]);
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const __m512 normal = T::round(_mm512_mul_ps(T::load(from + d, in), n));
             T::store(y + row * width + d, _mm512_mul_ps(normal, T::load(weight + d, in)), in);
         });
@@ -47,13 +47,13 @@ void norm_backward(long rows, long width, const typename T::Stored* x, const typ
     for (long row = 0; row < rows; ++row) {
         const long at = row * width;
         __m512 sum = _mm512_setzero_ps();
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const __m512 g = _mm512_mul_ps(T::load(dy + at + d, in), T::load(weight + d, in));
             sum = _mm512_fmadd_ps(g, T::load(x + at + d, in), sum);
         });
         const float n = factor[row];
         const __m512 share = _mm512_set1_ps(_mm512_reduce_add_ps(sum) * n * n / width), scale = _mm512_set1_ps(n);
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const __m512 g = _mm512_mul_ps(T::load(dy + at + d, in), T::load(weight + d, in));
             const __m512 rest = _mm512_fnmadd_ps(T::load(x + at + d, in), share, g);
             T::store(dx + at + d, _mm512_mul_ps(rest, scale), in);
@@ -70,7 +70,7 @@ void norm_weight(long rows, long width, const typename T::Stored* x, const float
     for (long slice = 0; slice < SLICES; ++slice)
         for (long row = rows * slice / SLICES; row < rows * (slice + 1) / SLICES; ++row) {
             const __m512 n = _mm512_set1_ps(factor[row]);
-            over_vectors<T>(width, [&](long d, __mmask16 in) {
+            over_vectors(width, [&](long d, __mmask16 in) {
                 float* sum = sums.data() + slice * width + d;
                 const __m512 normal = _mm512_mul_ps(T::load(x + row * width + d, in), n);
                 const __m512 more = _mm512_fmadd_ps(T::load(dy + row * width + d, in), normal, _mm512_maskz_loadu_ps(in, sum));
@@ -89,7 +89,7 @@ void gated_forward(long rows, long width, const typename T::Stored* gate, const 
                    typename T::Stored* h, long threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (long row = 0; row < rows; ++row)
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const long at = row * width + d;
             const __m512 x = T::load(gate + at, in);
             T::store(h + at, _mm512_mul_ps(_mm512_mul_ps(x, sigmoid(x)), T::load(up + at, in)), in);
@@ -102,7 +102,7 @@ void gated_backward(long rows, long width, const typename T::Stored* gate, const
                     typename T::Stored* dh, typename T::Stored* dup, long threads) {
 #pragma omp parallel for schedule(static) num_threads(threads)
     for (long row = 0; row < rows; ++row)
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const long at = row * width + d;
             const __m512 x = T::load(gate + at, in), grad = T::load(dh + at, in), s = sigmoid(x);
             const __m512 silu = _mm512_mul_ps(x, s);
@@ -123,7 +123,7 @@ void rotate(long rows, long heads, long width, const typename T::Stored* x, long
         for (long head = 0; head < heads; ++head) {
             const auto *from = x + row * x_row + head * x_head, *c = cosine + row * width, *s = sine + row * width;
             auto* into = y + (row * heads + head) * width;
-            over_vectors<T>(half, [&](long d, __mmask16 in) {
+            over_vectors(half, [&](long d, __mmask16 in) {
                 const __m512 a = T::load(from + d, in), b = T::load(from + half + d, in);
                 __m512 first = T::load(s + d, in), second = T::load(s + half + d, in);
                 if (back) {  // the transposed rotation: each half meets the sine of the other one
@@ -146,12 +146,12 @@ void logprobs(long rows, long width, typename T::Stored* logits, const long* tok
     for (long row = 0; row < rows; ++row) {
         auto* z = logits + row * width;
         __m512 highest = _mm512_set1_ps(-INFINITY);
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             highest = _mm512_mask_max_ps(highest, in, highest, _mm512_mul_ps(T::load(z + d, in), by));
         });
         const __m512 most = _mm512_set1_ps(_mm512_reduce_max_ps(highest));
         __m512 sums = _mm512_setzero_ps();
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             const __m512 share = exp(_mm512_fmsub_ps(T::load(z + d, in), by, most));
             sums = _mm512_mask_add_ps(sums, in, sums, share);
         });
@@ -160,7 +160,7 @@ void logprobs(long rows, long width, typename T::Stored* logits, const long* tok
         logprob[row] = own - _mm512_cvtss_f32(most) - all;
         if (!slope) continue;
         const __m512 least = _mm512_add_ps(most, _mm512_set1_ps(all));
-        over_vectors<T>(width, [&](long d, __mmask16 in) {
+        over_vectors(width, [&](long d, __mmask16 in) {
             T::store(z + d, _mm512_mul_ps(by, exp(_mm512_fmsub_ps(T::load(z + d, in), by, least))), in);
         });
         T::store(z + token[row], _mm512_set1_ps(scale * std::expm1(logprob[row])), 1);
