@@ -18,7 +18,7 @@ from llama_factory.model.native.calls import Rows
 from llama_factory.model.policy import Policy
 from llama_factory.testing.tiny import tiny_model
 
-pytestmark = pytest.mark.usefixtures("kernels")
+pytestmark = pytest.mark.usefixtures("kernels", "in_float32_too")
 
 FORMATS = [torch.float32, torch.bfloat16]
 
@@ -41,6 +41,11 @@ def _kernels():
     if found is None:
         pytest.skip(f"no kernels here: {library.NATIVE.why}")
     return found
+
+
+@pytest.fixture(name="in_float32_too")
+def _in_float32_too(monkeypatch):
+    monkeypatch.setattr(library, "TAKEN", frozenset(FORMATS))
 
 
 def drawn(*shape: int, seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -122,6 +127,12 @@ def test_what_the_kernel_does_not_know_goes_torchs_way(kernels):
     assert native_attention(q, k, v[..., :16], rows) is None
     assert native_attention(q.double(), k.double(), v.double(), rows) is None
     assert native_attention(q.half(), k.half(), v.half(), rows) is None
+
+
+def test_they_are_taken_in_bf16_alone(monkeypatch, kernels):
+    monkeypatch.undo()
+    assert library.library_for(torch.zeros(1, dtype=torch.bfloat16)) is kernels
+    assert all(library.library_for(torch.zeros(1, dtype=it)) is None for it in (torch.float32, torch.float16))
 
 
 def test_attention_takes_the_kernel_in_bf16_and_leaves_float32_to_torch(monkeypatch):

@@ -76,10 +76,8 @@ def computed_scores(shape: ModelShape, setup: Setup) -> int:
 
 
 def attends_natively(shape: ModelShape, setup: Setup) -> bool:
-    """As `model/attention.py` decides it by format, where fp32 is left to torch, and `model/native/attention.py` by
-    widths."""
-    widths = shape.key_width % LANES == 0 and shape.value_width == shape.key_width
-    return setup.takes_kernels and setup.number != SINGLE and widths
+    """As `model/native/attention.py` decides it by widths."""
+    return setup.takes_kernels and shape.key_width % LANES == 0 and shape.value_width == shape.key_width
 
 
 def _triangle(length: int) -> int:

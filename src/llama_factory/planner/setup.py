@@ -82,8 +82,8 @@ class Setup:
 
     @property
     def takes_kernels(self) -> bool:
-        """The compiled ones: for norms, activations and softmax, and in bf16 for attention."""
-        return self.native and self.cpu and not self.rounds
+        """The compiled ones, which are for bf16."""
+        return self.native and self.cpu and self.number == HALF and not self.rounds
 
     @property
     def quantised(self) -> bool:

@@ -1,9 +1,9 @@
 """The kernels of this folder, compiled and loaded: when they are taken, and how Python calls them.
 
-In: tensors. Out: the same calls for float32 and bfloat16, or None where torch's own ways are taken: no compiler,
-another processor, another device or format, or a run that asked for that (`fused_layers: false`). Compiling goes on
-beside other work (`making`) and is waited for by the first call. Before they are used the kernels are compared
-with torch on small numbers; where they differ, they are not used, and `told` says so.
+In: tensors. Out: the calls for their format, or None where torch's own ways are taken: float32, no compiler, another
+processor or device, or a run that asked for that (`fused_layers: false`). Compiling goes on beside other work
+(`making`) and is waited for by the first call. Before they are used the kernels are compared with torch on small
+numbers; where they differ, they are not used, and `told` says so.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from llama_factory.model.native.making import MAKING
 from llama_factory.records import Finding
 
 FORMATS = {torch.float32: 0, torch.bfloat16: 1}
+TAKEN = frozenset({torch.bfloat16})
+"""Where they are taken. In float32 they are only compared with their formulas: there torch's ways, in which others
+compute, are held to 1e-5 of a gradient, and another order of the same sums is as far as that."""
 
 STRUCT = "p"
 CALLS = {
@@ -109,9 +112,9 @@ def use(wanted: bool) -> None:
 
 
 def library_for(*tensors: Tensor) -> Library | None:
-    """The kernels, where they are to be used and know these tensors: of one format, on the processor."""
+    """The kernels, where they are to be used for these tensors: in bf16, on the processor."""
     first = tensors[0]
-    if first.dtype not in FORMATS or any(it.device.type != "cpu" or it.dtype != first.dtype for it in tensors):
+    if first.dtype not in TAKEN or any(it.device.type != "cpu" or it.dtype != first.dtype for it in tensors):
         return None
     return NATIVE.library()
 
