@@ -13,6 +13,7 @@
 #include <cstring>
 
 constexpr int LANES = 16;
+constexpr __mmask16 ALL = 0xFFFF;
 
 // Under NAME_in, for whoever loads the library: the function for float32 and the one for bfloat16.
 #define OFFER(name) extern "C" { void* name##_in[2] = {(void*)&name<Float>, (void*)&name<Half>}; }
@@ -61,9 +62,10 @@ inline __m512 exp(__m512 x) {
     const __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(limited, _mm512_set1_ps(1.44269504f)), 8);
     __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(0.693359375f), limited);
     r = _mm512_fnmadd_ps(n, _mm512_set1_ps(-2.12194440e-4f), r);
+    constexpr float factors[] = {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f};
     __m512 sum = _mm512_set1_ps(1.0f / 5040);
-    for (const float factor : {1.0f / 720, 1.0f / 120, 1.0f / 24, 1.0f / 6, 0.5f, 1.0f, 1.0f})
-        sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(factor));
+#pragma GCC unroll 7
+    for (int i = 0; i < 7; ++i) sum = _mm512_fmadd_ps(sum, r, _mm512_set1_ps(factors[i]));
     return _mm512_scalef_ps(sum, n);
 }
 

@@ -77,6 +77,13 @@ inline void pack(const float* x, long x_row, long depth, long width, uint32_t* w
 inline void pack(const uint16_t* x, long x_row, long depth, long width, uint32_t* words) {
     for (long k = 0; k < depth; k += 2, words += width) {
         const uint16_t *upper = x + k * x_row, *lower = k + 1 < depth ? upper + x_row : nullptr;
-        for (long n = 0; n < width; ++n) words[n] = upper[n] | (lower ? uint32_t(lower[n]) << 16 : 0);
+        long n = 0;
+        for (; n + LANES <= width; n += LANES) {
+            const __m512i first = _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(upper + n)));
+            const __m512i second = lower ? _mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i*)(lower + n)))
+                                         : _mm512_setzero_si512();
+            _mm512_storeu_si512(words + n, _mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
+        }
+        for (; n < width; ++n) words[n] = upper[n] | (lower ? uint32_t(lower[n]) << 16 : 0);
     }
 }

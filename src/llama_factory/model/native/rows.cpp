@@ -15,7 +15,9 @@ constexpr long SLICES = 64;
 
 template <class Do>
 void over_vectors(long width, Do each) {
-    for (long d = 0; d < width; d += LANES) each(d, before(width, d));
+    long d = 0;
+    for (; d + LANES <= width; d += LANES) each(d, ALL);
+    if (d < width) each(d, before(width, d));
 }
 
 // y = w * (n x), n x rounded first, as the definition does; factor: n of each row.
