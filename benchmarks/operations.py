@@ -22,7 +22,7 @@ def main() -> None:
 
     from llama_factory import data
     from llama_factory.config import from_mapping
-    from llama_factory.model.adapters import linear_names
+    from llama_factory.model.methods.names import linear_names
     from llama_factory.render import load_renderer
 
     run = from_mapping({"model_name_or_path": model, "stage": "sft", "dataset": rows, "cutoff_len": 2048}, "benchmark")

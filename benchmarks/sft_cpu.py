@@ -71,6 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_rows(asked.rows_file, folder)
+        counted = operations(asked.model, folder)
         arms = arms_of(asked, peer_python)
         peaks = [gemm_peak()]
         runs: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
@@ -82,7 +83,6 @@ def main() -> None:
                 found[side] = versions
                 print(f"round {number + 1}  {arm:15} {line_of(figures)}", flush=True)
             peaks.append(gemm_peak())
-        counted = operations(asked.model, folder)
     light = {side: version_time(Path(python).parent) for python, side, _ in arms.values()}
     result = {
         "machine": machine(),
