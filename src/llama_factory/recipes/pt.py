@@ -25,6 +25,7 @@ from llama_factory.recipes.wiring import (
     ModelWriter,
     bench_of,
     checkpoints_of,
+    import_ahead,
     judge_of,
     observers_of,
     outcome_of,
@@ -65,6 +66,7 @@ def _train(bench: Bench, rows: data.Prepared, page: Page, say: Say, language: La
     checkpoints.claim()
     write_resolved(run, bench.output)
     source = source_of(run, rows, TERM)
+    import_ahead()
     page.foreseen = foresee(bench, rows, source, say, language)
     if page.foreseen is not None and page.foreseen.checkpointing:
         bench = replace(bench, checkpointing=True)

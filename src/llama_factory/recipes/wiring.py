@@ -146,6 +146,11 @@ def _rate_factors(run: Run, policy: Policy) -> Mapping[str, float]:
     return lora.rate_factors(policy.module, run.method.lora, run.training.optimizer.learning_rate)
 
 
+def import_ahead() -> None:
+    """Import what `policy_of` needs, before anybody waits for the kernels: they are compiled on another core."""
+    from llama_factory.model import adapters, gated, lora, norm, policy, rotary, varlen  # noqa: F401
+
+
 def policy_of(bench: Bench) -> tuple[Policy, Sequence[Finding]]:
     """The base model loaded, with what is to be trained attached to it, and what to tell about that."""
     from llama_factory.model import adapters, gated, lora, norm, rotary, varlen
