@@ -110,6 +110,8 @@ def main() -> int:
     words.add_argument("--rates", type=_rates, help="BF16,FP32,BYTES a second, for raw figures that have none")
     words.add_argument("--kernels", action="store_true", help="only time the making of kernels")
     given = words.parse_args()
+    if unknown := set(given.names) - set(EVERY):
+        words.error(f"no case {', '.join(sorted(unknown))}; there are: {'; '.join(EVERY)}")
     if given.one:
         print(json.dumps(train(given.one, given.keep)))
         return 0
